@@ -1,0 +1,1 @@
+//! Triggers and timers to due questions; outbox to delivery.

@@ -1,0 +1,76 @@
+//! The values one decision reads, by attribute slot.
+
+use super::{AttrSlot, Date, Profile, Request, Schema, Timestamp, ValueRef};
+
+/// Where the value of one slot stands, without borrowing it.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Cell {
+    /// There is none.
+    #[default]
+    Missing,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A finite number.
+    Double(f64),
+    /// A moment.
+    Timestamp(Timestamp),
+    /// A date.
+    Date(Date),
+    /// Money in minor units.
+    Money(i64),
+    /// Index into the profile's attributes.
+    Stored(u16),
+    /// Index into the request's context.
+    Context(u16),
+    /// Index into the request's overrides.
+    Override(u16),
+    /// The schema's default of the slot.
+    Default,
+    /// The empty set.
+    EmptySet,
+}
+
+/// The values one decision reads.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// A cell per slot of the schema.
+    pub cells: &'a [Cell],
+    /// The schema the slots belong to.
+    pub schema: &'a Schema,
+    /// The customer.
+    pub profile: &'a Profile,
+    /// The question.
+    pub request: &'a Request,
+    /// The moment of the decision.
+    pub now: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    /// The value at a slot.
+    pub fn get(&self, slot: AttrSlot) -> ValueRef<'a> {
+        match self.cells.get(slot.index()).copied().unwrap_or_default() {
+            Cell::Missing => ValueRef::Missing,
+            Cell::Bool(v) => ValueRef::Bool(v),
+            Cell::Int(v) => ValueRef::Int(v),
+            Cell::Double(v) => ValueRef::Double(v),
+            Cell::Timestamp(v) => ValueRef::Timestamp(v),
+            Cell::Date(v) => ValueRef::Date(v),
+            Cell::Money(v) => ValueRef::Money(v),
+            Cell::Stored(at) => match self.profile.attributes.get(usize::from(at)) {
+                Some(stored) => stored.value.as_ref().map_or(ValueRef::Missing, |v| v.as_ref()),
+                None => ValueRef::Missing,
+            },
+            Cell::Context(at) => self.request.context.get(usize::from(at)).map_or(ValueRef::Missing, |e| e.1.as_ref()),
+            Cell::Override(at) => {
+                self.request.overrides.get(usize::from(at)).map_or(ValueRef::Missing, |e| e.1.as_ref())
+            }
+            Cell::Default => match self.schema.attributes.get(slot.index()) {
+                Some(def) => def.default.as_ref().map_or(ValueRef::Missing, |v| v.as_ref()),
+                None => ValueRef::Missing,
+            },
+            Cell::EmptySet => ValueRef::Set(&[]),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The nouns: plain data every other room speaks of. No serialisation, no
+//! transport, no clock, no randomness, no I/O.
+
+pub mod decision;
+pub mod event;
+pub mod facts;
+pub mod ids;
+pub mod outcome;
+pub mod profile;
+pub mod reason;
+pub mod request;
+pub mod schema;
+pub mod tallies;
+pub mod time;
+pub mod token;
+pub mod value;
+
+pub use decision::{
+    AgentView, ChannelVerdict, Decision, Degraded, DegradedSet, Factors, Level, Match, Message, PlacementAnswer,
+    PlacementStatus, Presentation, SilenceReason, TraceReport, Verdict,
+};
+pub use event::{Event, EventKind, ItemLine};
+pub use facts::{Cell, Facts};
+pub use ids::*;
+pub use outcome::{OutcomeSet, OutcomeType};
+pub use profile::{
+    Consent, ConsentPurpose, EventStat, Interaction, ItemTouch, Permission, Profile, Reservation, StoredAttribute,
+    StoredIdentity,
+};
+pub use reason::{Reason, Stage};
+pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, Trace, View};
+pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Trait};
+pub use tallies::{Effect, Tallies, Tally};
+pub use time::{Date, Timestamp};
+pub use token::{LinkRef, PresentationRef};
+pub use value::{Currency, Value, ValueRef};
