@@ -10,31 +10,10 @@
 //!
 //! # The rooms, in reading order
 
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
 pub mod domain;
 
 pub mod customer;
 pub mod predict;
-pub mod rules;
-
-pub mod campaign;
-pub mod decide;
-pub mod learn;
-pub mod store;
-
-pub mod app;
-
-pub mod cli;
-pub mod grpc;
-pub mod http;
-
-pub mod telemetry;
-
-/// The wire types, generated from `proto/`.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
-pub mod proto {
-    include!(concat!(env!("OUT_DIR"), "/rapport.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/rapport.v1.serde.rs"));
-
-    /// The encoded descriptor set, for reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rapport_descriptor.bin"));
-}

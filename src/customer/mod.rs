@@ -1,1 +1,15 @@
-//! To be written.
+//! Events in, profile out. Everything here is pure; time comes in as a
+//! parameter. The order in which events come never matters, as long as the
+//! bounds of [`crate::domain::profile`] are not reached; each event must be
+//! applied once, which is the caller's duty (by event id).
+
+mod apply;
+mod interactions;
+mod knowledge;
+pub mod permissions;
+pub mod traits;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::apply;

@@ -164,6 +164,8 @@ pub enum SilenceReason {
     Holdout = 5,
     /// Nothing is worth more.
     NotWorthIt = 6,
+    /// What is worth saying stands elsewhere on the page.
+    OnPageAlready = 7,
 }
 
 impl SilenceReason {
@@ -176,6 +178,7 @@ impl SilenceReason {
             SilenceReason::ContactPolicy => "contact_policy",
             SilenceReason::Holdout => "holdout",
             SilenceReason::NotWorthIt => "not_worth_it",
+            SilenceReason::OnPageAlready => "on_page_already",
         }
     }
 }

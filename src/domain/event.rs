@@ -1,8 +1,8 @@
 //! Something that happened to one customer, ready to be applied.
 
 use super::{
-    AttrId, ChannelId, Consent, EventId, EventTypeId, ItemId, OutcomeType, PresentationRef, ReasonCode, StoredIdentity,
-    Timestamp, Value,
+    AttrId, ChannelId, Consent, EventId, EventTypeId, ItemId, OutcomeType, PresentationRef, Purpose, ReasonCode,
+    StoredIdentity, Timestamp, Value,
 };
 
 /// One event of one customer. All names are stable hashes, all values checked.
@@ -35,6 +35,12 @@ pub enum EventKind {
         value: Option<i64>,
         /// The agent's note.
         note: Box<str>,
+        /// The agent who took the answer; empty for none.
+        agent: Box<str>,
+        /// The call in which it was given; empty for none.
+        call: Box<str>,
+        /// What the presentation was for.
+        purpose: Purpose,
     },
     /// Something the customer did.
     Customer {

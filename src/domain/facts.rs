@@ -1,6 +1,6 @@
 //! The values one decision reads, by attribute slot.
 
-use super::{AttrSlot, Date, Profile, Request, Schema, Timestamp, ValueRef};
+use super::{AttrSlot, Date, Profile, Request, Schema, Timestamp, Value, ValueRef};
 
 /// Where the value of one slot stands, without borrowing it.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -48,7 +48,51 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// The whole number at a slot; `None` when there is none.
+    #[inline]
+    pub fn int(&self, slot: AttrSlot) -> Option<i64> {
+        match self.cells.get(slot.index()) {
+            Some(Cell::Int(value)) => Some(*value),
+            Some(Cell::Missing) | None => None,
+            _ => match self.get(slot) {
+                ValueRef::Int(value) => Some(value),
+                _ => None,
+            },
+        }
+    }
+
+    /// The money at a slot, minor units; `None` when there is none.
+    #[inline]
+    pub fn money(&self, slot: AttrSlot) -> Option<i64> {
+        match self.cells.get(slot.index()) {
+            Some(Cell::Money(value)) => Some(*value),
+            Some(Cell::Missing) | None => None,
+            _ => match self.get(slot) {
+                ValueRef::Money(value) => Some(value),
+                _ => None,
+            },
+        }
+    }
+
+    /// The text at a slot; `None` when there is none.
+    #[inline]
+    pub fn text(&self, slot: AttrSlot) -> Option<&'a str> {
+        if let Some(Cell::Stored(at)) = self.cells.get(slot.index())
+            && let Some(stored) = self.profile.attributes.get(usize::from(*at))
+        {
+            return match &stored.value {
+                Some(Value::Text(text)) => Some(text),
+                _ => None,
+            };
+        }
+        match self.get(slot) {
+            ValueRef::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The value at a slot.
+    #[inline]
     pub fn get(&self, slot: AttrSlot) -> ValueRef<'a> {
         match self.cells.get(slot.index()).copied().unwrap_or_default() {
             Cell::Missing => ValueRef::Missing,

@@ -5,8 +5,12 @@ use super::{
     ReasonCode, Timestamp, Value, request::Purpose,
 };
 
-/// Most interactions kept; the oldest by contact time go first.
+/// Most interactions kept. The oldest by contact time go first, those without
+/// an answer before answered ones: see [`ANSWERED_MAX`].
 pub const INTERACTIONS_MAX: usize = 100;
+/// Most answered interactions kept once [`INTERACTIONS_MAX`] is reached, so
+/// that limits still see what was only shown.
+pub const ANSWERED_MAX: usize = 80;
 /// Most item touches kept; the oldest go first.
 pub const ITEMS_MAX: usize = 100;
 /// Most identities of a customer.
@@ -65,16 +69,18 @@ impl Profile {
         Some(&self.stats[at])
     }
 
-    /// What the person said for (channel, purpose); a consent for the channel
-    /// counts before one for all channels.
+    /// What the person said for (channel, purpose): of the consent for the
+    /// channel and the one for all channels the later word, at equal times the
+    /// stricter. So a denial of all contact ends an earlier grant for one
+    /// channel, and a later grant for all channels lifts a denial for one.
     pub fn permission(&self, channel: Option<ChannelId>, purpose: ConsentPurpose) -> Permission {
         let of = |wanted: Option<ChannelId>| {
-            self.consents
-                .binary_search_by_key(&(wanted, purpose), |c| (c.channel, c.purpose))
-                .ok()
-                .map(|at| self.consents[at].permission)
+            let found = self.consents.binary_search_by_key(&(wanted, purpose), |c| (c.channel, c.purpose)).ok()?;
+            let consent = &self.consents[found];
+            Some((consent.at, consent.permission.strictness(), consent.permission))
         };
-        channel.and_then(|c| of(Some(c))).or_else(|| of(None)).unwrap_or(Permission::Unknown)
+        let said = of(None).max(channel.and_then(|c| of(Some(c))));
+        said.map_or(Permission::Unknown, |said| said.2)
     }
 }
 
@@ -176,6 +182,17 @@ pub enum Permission {
     Granted = 1,
     /// No.
     Denied = 2,
+}
+
+impl Permission {
+    /// What stands when two words are of the same moment: the larger.
+    pub fn strictness(self) -> u8 {
+        match self {
+            Permission::Granted => 0,
+            Permission::Unknown => 1,
+            Permission::Denied => 2,
+        }
+    }
 }
 
 /// A consent; the latest one counts, at equal times the strictest.
