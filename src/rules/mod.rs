@@ -1,16 +1,40 @@
 //! Rule text in, one checked, compiled, immutable [`Ruleset`] out. Pure but
 //! for reading files.
 
+mod builtin;
+pub mod channel;
+mod compile;
+pub mod compile_env;
 pub mod condition;
+
+mod files;
+mod keys;
+mod keys_offers;
+mod keys_scenarios;
+pub mod offer;
+pub mod policy;
+mod read;
+pub mod reference;
+mod report;
 pub mod ruleset;
 pub mod scenario;
+mod source;
+mod suggest;
 pub mod template;
+#[cfg(test)]
+mod tests;
+mod warnings;
 
-pub use condition::{Condition, FailedLiteral, Number, Truth};
+pub use channel::*;
+pub use compile::{compile, hash_of};
+pub use compile_env::{CompileEnv, Origin, SegmentSource, TemplateEnv};
+pub use condition::{Condition, FailedLiteral, Number, SimplePart, SimpleParts, Truth};
+pub use files::read_dir;
+pub use offer::*;
+pub use policy::*;
 pub use ruleset::*;
 pub use template::Template;
-
-use std::path::Path;
+pub use warnings::warnings;
 
 /// One mistake in the rule files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,21 +60,4 @@ impl std::fmt::Display for RuleError {
 pub struct RuleErrors {
     /// At least one.
     pub errors: Vec<RuleError>,
-}
-
-/// Reads every `*.yaml` and `*.yml` below a directory, sorted by path. Paths in
-/// the result start with the directory's own name as given.
-///
-/// # Errors
-/// A file or directory that cannot be read.
-pub fn read_dir(_dir: &Path) -> Result<Vec<SourceFile>, RuleErrors> {
-    Err(RuleErrors { errors: Vec::new() })
-}
-
-/// Compiles rule files into one ruleset. The order of `files` does not matter.
-///
-/// # Errors
-/// Every mistake in every file at once.
-pub fn compile(_files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
-    Err(RuleErrors { errors: Vec::new() })
 }

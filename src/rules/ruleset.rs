@@ -4,13 +4,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
-    AttrSlot, ChannelId, ChannelSlot, Currency, GroupSlot, IssueSlot, LimitSlot, OfferId, OfferSlot, OutcomeSet,
-    OutcomeType, PlacementId, PlacementSlot, Purpose, ReasonCode, RulesetHash, Schema, Timestamp, Value,
+    AttrSlot, ChannelId, ChannelSlot, Currency, OfferId, OfferSlot, PlacementId, PlacementSlot, RulesetHash, Schema,
 };
 
 use super::{
-    condition::{Condition, Number},
-    template::Template,
+    channel::{Channel, Placement},
+    condition::Condition,
+    offer::Offer,
+    policy::{DeclineReason, Limit, Suppression},
 };
 
 /// All rule files, compiled.
@@ -59,6 +60,8 @@ pub struct Ruleset {
     /// Offers whose placements include the one at the index, ascending; an
     /// open question considers every offer.
     pub offers_by_placement: Vec<Vec<OfferSlot>>,
+    /// Offers with a budget, ascending.
+    pub budgeted: Vec<OfferSlot>,
     /// Slots by id.
     pub offer_slots: HashMap<OfferId, OfferSlot>,
     /// Slots by id.
@@ -73,11 +76,13 @@ pub struct Ruleset {
 
 impl Ruleset {
     /// An offer by its slot.
+    #[inline]
     pub fn offer(&self, slot: OfferSlot) -> &Offer {
         &self.offers[slot.index()]
     }
 
     /// A channel by its slot.
+    #[inline]
     pub fn channel(&self, slot: ChannelSlot) -> &Channel {
         &self.channels[slot.index()]
     }
@@ -119,143 +124,6 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// A channel.
-#[derive(Debug)]
-pub struct Channel {
-    /// Its slot.
-    pub slot: ChannelSlot,
-    /// Its id at rest.
-    pub id: ChannelId,
-    /// Its id.
-    pub name: Arc<str>,
-    /// Who opens the conversation.
-    pub kind: ChannelKind,
-    /// What one contact costs, major units.
-    pub cost: f64,
-    /// Prior probability of a positive outcome.
-    pub base_rate: f64,
-    /// Stored attribute that must hold an address, if any.
-    pub address: Option<AttrSlot>,
-    /// Message parts every treatment must give.
-    pub required_parts: Vec<MessagePart>,
-    /// How values are escaped in `text`, `subject` and talk track; `html` is always HTML.
-    pub escape: Escape,
-    /// Outcomes any of which makes an interaction count as a contact.
-    pub counts_on: OutcomeSet,
-    /// How long a decided presentation holds its place in limits, microseconds.
-    pub reserve_us: i64,
-    /// How long a presentation stays valid, microseconds.
-    pub valid_us: i64,
-    /// How long after the decision an outbound message may be sent, microseconds.
-    pub send_within_us: i64,
-    /// Local hours in which nobody is contacted.
-    pub quiet_hours: Option<QuietHours>,
-    /// Stored attribute holding the customer's preference for this channel (double, 1 is neutral).
-    pub preference: Option<AttrSlot>,
-    /// Whether marketing needs an opt-in for this channel.
-    pub marketing_needs: Need,
-    /// What service needs.
-    pub service_needs: Need,
-}
-
-/// Who opens the conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelKind {
-    /// The customer, with a machine.
-    SelfService,
-    /// The customer, with a person.
-    Assisted,
-    /// We.
-    Outbound,
-}
-
-/// What a purpose needs on a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Nothing: it is shown where the customer came.
-    Nothing,
-    /// That the person did not opt out.
-    NoOptOut,
-    /// That the person opted in.
-    OptIn,
-}
-
-/// A part of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessagePart {
-    /// Subject line.
-    Subject,
-    /// Plain text.
-    Text,
-    /// HTML.
-    Html,
-    /// Talk track of an agent.
-    TalkTrack,
-}
-
-/// How values are escaped in a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Escape {
-    /// Not at all: plain text.
-    None,
-    /// For HTML text and attributes.
-    Html,
-}
-
-/// Local hours in which nobody is contacted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuietHours {
-    /// Minute of the day they begin, local time.
-    pub from_minute: u16,
-    /// Minute of the day they end; before `from_minute` when they span midnight.
-    pub until_minute: u16,
-    /// Whether an open question may wait for their end (else the candidate is dropped).
-    pub wait: bool,
-}
-
-/// A placement.
-#[derive(Debug)]
-pub struct Placement {
-    /// Its slot.
-    pub slot: PlacementSlot,
-    /// Its id at rest.
-    pub id: PlacementId,
-    /// Its id.
-    pub name: Arc<str>,
-    /// Its channel.
-    pub channel: ChannelSlot,
-    /// Its number of slots.
-    pub slots: u16,
-    /// Fields of `data` it declares.
-    pub fields: Vec<DataField>,
-    /// Content when nothing wins; values of the declared fields.
-    pub fallback: Option<Vec<(Arc<str>, Value)>>,
-}
-
-/// A declared data field.
-#[derive(Debug)]
-pub struct DataField {
-    /// Its name.
-    pub name: Arc<str>,
-    /// What it holds.
-    pub kind: DataKind,
-    /// Whether a treatment must give it.
-    pub required: bool,
-}
-
-/// What a data field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataKind {
-    /// Text.
-    Text,
-    /// A number.
-    Number,
-    /// A truth value.
-    Bool,
-    /// A URL.
-    Url,
-}
-
 /// An issue: what offers are about.
 #[derive(Debug)]
 pub struct Issue {
@@ -267,89 +135,6 @@ pub struct Issue {
     pub lever: f64,
 }
 
-/// What a limit or suppression speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Each offer by itself.
-    Offer,
-    /// Each group by itself.
-    Group,
-    /// Each issue by itself.
-    Issue,
-    /// Each channel by itself.
-    Channel,
-    /// Everything together.
-    All,
-}
-
-/// At most so many contacts in a window.
-#[derive(Debug)]
-pub struct Limit {
-    /// Its slot.
-    pub slot: LimitSlot,
-    /// Its id.
-    pub name: Arc<str>,
-    /// What it counts by.
-    pub scope: Scope,
-    /// Only this channel.
-    pub channel: Option<ChannelSlot>,
-    /// Only channels of this kind.
-    pub channel_kind: Option<ChannelKind>,
-    /// Only this purpose.
-    pub purpose: Option<Purpose>,
-    /// Only this offer (limits declared in an offer).
-    pub offer: Option<OfferSlot>,
-    /// Only this group.
-    pub group: Option<GroupSlot>,
-    /// The most contacts.
-    pub max: u32,
-    /// In this time.
-    pub window: Window,
-    /// Whether it is exact over all replicas.
-    pub exact: bool,
-}
-
-/// A window of time that ends now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// The last so many microseconds.
-    Rolling(i64),
-    /// The calendar day, local time of the ruleset.
-    Day,
-    /// The calendar week from Monday.
-    Week,
-    /// The calendar month.
-    Month,
-}
-
-/// After such an outcome nothing of the scope for some time.
-#[derive(Debug)]
-pub struct Suppression {
-    /// After this outcome.
-    pub outcome: OutcomeType,
-    /// With this decline reason; `None` for any.
-    pub reason: Option<ReasonCode>,
-    /// Only after an outcome of this offer.
-    pub offer: Option<OfferSlot>,
-    /// After this many of them (within `for_us`).
-    pub count: u32,
-    /// What is suppressed: the same offer, group, issue, channel, or all.
-    pub scope: Scope,
-    /// For how long, microseconds.
-    pub for_us: i64,
-}
-
-/// A declared reason to decline.
-#[derive(Debug)]
-pub struct DeclineReason {
-    /// Stable id of the code.
-    pub id: ReasonCode,
-    /// Its code.
-    pub code: Arc<str>,
-    /// Labels by language.
-    pub labels: Vec<(Arc<str>, Arc<str>)>,
-}
-
 /// A named condition.
 #[derive(Debug)]
 pub struct Segment {
@@ -357,108 +142,4 @@ pub struct Segment {
     pub name: Arc<str>,
     /// Who is in it.
     pub condition: Condition,
-}
-
-/// An offer.
-#[derive(Debug)]
-pub struct Offer {
-    /// Its slot.
-    pub slot: OfferSlot,
-    /// Its id at rest.
-    pub id: OfferId,
-    /// Its id.
-    pub name_id: Arc<str>,
-    /// Its name, for people.
-    pub name: Arc<str>,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// Its issue.
-    pub issue: IssueSlot,
-    /// Its group.
-    pub group: GroupSlot,
-    /// Whether it is paused.
-    pub paused: bool,
-    /// From (inclusive) and until (exclusive) when it runs.
-    pub schedule: (Option<Timestamp>, Option<Timestamp>),
-    /// Allowed.
-    pub eligibility: Option<Condition>,
-    /// Relevant now.
-    pub applicability: Option<Condition>,
-    /// In the customer's interest.
-    pub suitability: Option<Condition>,
-    /// Worth of a positive outcome, major units.
-    pub value: Number,
-    /// Weight of the context, 1 when absent.
-    pub context_weight: Option<Number>,
-    /// Business lever, 1 is neutral (issue lever x offer lever).
-    pub lever: f64,
-    /// Least net priority (the larger of offer's and issue's).
-    pub floor: Option<f64>,
-    /// Limits that count it, by slot.
-    pub limits: Vec<LimitSlot>,
-    /// The most presentations over all customers.
-    pub budget: Option<Budget>,
-    /// Placements it is meant for.
-    pub placements: Vec<PlacementSlot>,
-    /// Whether it may answer open questions.
-    pub open: bool,
-    /// Prior probability of a positive outcome, instead of the channel's.
-    pub base_rate: Option<f64>,
-    /// Exempt from the holdout (service is always).
-    pub holdout_exempt: bool,
-    /// Treatments, sorted by (channel, language).
-    pub treatments: Vec<Treatment>,
-    /// Plain-language reason for agents, by language.
-    pub reasons: Vec<(Arc<str>, Template)>,
-    /// Labels by language: (language, accept, decline).
-    pub labels: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
-    /// Where it stands.
-    pub position: Position,
-}
-
-/// A volume constraint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// The most presentations.
-    pub max: u64,
-    /// In this time.
-    pub window: Window,
-    /// Whether it is exact over all replicas.
-    pub exact: bool,
-}
-
-/// An offer rendered for one channel and language.
-#[derive(Debug)]
-pub struct Treatment {
-    /// `offer/channel/language`.
-    pub name: Arc<str>,
-    /// Its channel.
-    pub channel: ChannelSlot,
-    /// Its language, lower case.
-    pub language: Arc<str>,
-    /// Subject line.
-    pub subject: Option<Template>,
-    /// Plain text.
-    pub text: Option<Template>,
-    /// HTML.
-    pub html: Option<Template>,
-    /// Talk track.
-    pub talk_track: Option<Template>,
-    /// Data fields.
-    pub data: Vec<(Arc<str>, DataTemplate)>,
-    /// Image URL; empty for none.
-    pub image: Arc<str>,
-    /// Targets of traceable links by name; the first is the main one.
-    pub links: Vec<(Arc<str>, Arc<str>)>,
-}
-
-/// The value of a data field.
-#[derive(Debug)]
-pub enum DataTemplate {
-    /// Rendered text.
-    Text(Template),
-    /// The same for everybody.
-    Constant(Value),
-    /// The traceable link of this name (index into the treatment's links).
-    Link(usize),
 }

@@ -20,6 +20,9 @@ pub struct Scenario {
     pub profile: Profile,
     /// Whether the customer is known.
     pub known: bool,
+    /// Whether the customer is in the holdout: who runs the scenario picks an
+    /// arm key accordingly. Always false without a profile.
+    pub holdout: bool,
     /// The question.
     pub request: Request,
     /// Offers whose budget counts as spent.

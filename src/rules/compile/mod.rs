@@ -1,0 +1,173 @@
+//! From trees to a ruleset: first the names everything else may use, then
+//! what uses them. Every step notes its mistakes and goes on, so that all of
+//! them are told at once.
+
+mod channels;
+mod declare;
+mod hash;
+mod limits;
+mod offers;
+mod placements;
+mod policies;
+mod profiles;
+mod scenarios;
+mod schema;
+mod settings;
+mod texts;
+mod traits;
+mod treatments;
+mod values;
+
+pub use hash::of as hash_of;
+
+use crate::domain::{AttrSlot, AttributeType, GroupSlot, IssueSlot, OfferSlot, Schema};
+
+use super::{
+    Offer, Placement, RuleError, RuleErrors, Ruleset, SourceFile,
+    report::{Noun, Report},
+    source::{self, Node},
+};
+
+use channels::Stored;
+use declare::{Names, TopLevel};
+use limits::LimitNames;
+use offers::{OfferEnv, Offers};
+use policies::Policies;
+use settings::Settings;
+use texts::Texts;
+
+/// Most rule files.
+pub const FILES_MAX: usize = 10_000;
+
+/// Compiles rule files into one ruleset. The order of `files` does not matter.
+///
+/// # Errors
+/// Every mistake in every file at once.
+pub fn compile(files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
+    let mut files = files.to_vec();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    if files.is_empty() || files.len() > FILES_MAX {
+        let message = format!("there are {} rule files: expected 1 to {FILES_MAX}", files.len());
+        let error = RuleError { position: Default::default(), message, snippet: String::new() };
+        return Err(RuleErrors { errors: vec![error] });
+    }
+    let mut report = Report::new(&files);
+    let trees = trees(&mut report, &files);
+    let top = TopLevel::gather(&mut report, &trees);
+    let ruleset = build(&mut report, &top, &files);
+    report.finish().map(|()| ruleset)
+}
+
+/// The trees of the files that are YAML.
+fn trees(report: &mut Report<'_>, files: &[SourceFile]) -> Vec<Node> {
+    let mut trees = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        if at > 0 && files[at - 1].path == file.path {
+            let mark = source::Mark { file: at as u32, line: 1, column: 1 };
+            report.error(mark, "the file is given twice");
+            continue;
+        }
+        match source::parse(at as u32, file) {
+            Ok(tree) => trees.push(tree),
+            Err(error) => {
+                report.extend(vec![error]);
+                // What seems unknown may stand in this file.
+                Noun::ALL.into_iter().for_each(|noun| report.lose(noun));
+            }
+        }
+    }
+    trees
+}
+
+fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> Ruleset {
+    let settings = Settings::read(report, top);
+    let schema = schema::read(report, top, settings.currency);
+    let stored = stored_names(&schema);
+    let mut spoken = |node: Option<&Node>| node.and_then(|node| spoken_attribute(report, node, (&schema, &stored)));
+    let language_attribute = spoken(settings.language_attribute);
+    let time_zone_attribute = spoken(settings.time_zone_attribute);
+    let channels = channels::read(report, top, &schema, &stored);
+    let channel_names = Names::new(Noun::Channel, channels.iter().map(|c| (c.name.clone(), c.slot)));
+    let placements = placements::read(report, top, &channel_names);
+    let issues = placements::issues(report, top);
+    let groups = placements::groups(report, top);
+    let group_slots = groups.iter().enumerate().map(|(at, name)| (name.clone(), GroupSlot(at as u16)));
+    let group_names = Names::new(Noun::Group, group_slots);
+    let policies = Policies::read(report, top, (&channel_names, &group_names));
+    let (texts, segments) = Texts::read(report, top, (&schema, settings.currency));
+    let issue_slots = issues.iter().enumerate().map(|(at, issue)| (issue.name.clone(), IssueSlot(at as u16)));
+    let env = OfferEnv {
+        channels: &channels,
+        placements: &placements,
+        issues: &issues,
+        issue_names: Names::new(Noun::Issue, issue_slots),
+        placement_names: Names::new(Noun::Placement, placements.iter().map(|p| (p.name.clone(), p.slot))),
+        names: LimitNames { channels: &channel_names, groups: &group_names, reasons: &policies.reason_names },
+        texts: &texts,
+        default_language: &settings.default_language,
+    };
+    let Offers { mut offers, limits: offer_limits, suppressions: offer_suppressions } = offers::read(report, top, &env);
+    let mut limits = policies.limits;
+    limits.extend(offer_limits);
+    limits::arrange(report, &mut limits, &mut offers, &channels);
+    let mut suppressions = policies.suppressions;
+    suppressions.extend(offer_suppressions);
+    Policies::check_reasons(report, (&policies.decline_reasons, &policies.reason_marks), &suppressions);
+    let mut ruleset = Ruleset {
+        hash: hash::of(files),
+        currency: settings.currency,
+        default_language: settings.default_language,
+        language_attribute,
+        time_zone_attribute,
+        time_zone: settings.time_zone,
+        offers_by_placement: offers_by_placement(&offers, &placements),
+        budgeted: offers.iter().filter(|offer| offer.budget.is_some()).map(|offer| offer.slot).collect(),
+        offer_slots: offers.iter().map(|offer| (offer.id, offer.slot)).collect(),
+        channel_slots: channels.iter().map(|channel| (channel.id, channel.slot)).collect(),
+        placement_slots: placements.iter().map(|placement| (placement.id, placement.slot)).collect(),
+        channels,
+        placements,
+        groups,
+        issues,
+        limits,
+        suppressions,
+        decline_reasons: policies.decline_reasons,
+        holdout_share: policies.holdout_share,
+        holdout_salt: policies.holdout_salt,
+        exploration_share: policies.exploration_share,
+        prior_trials: policies.prior_trials,
+        segments,
+        offers,
+        sources: files.into(),
+        scenarios: Vec::new(),
+        schema: schema.clone(),
+    };
+    ruleset.scenarios = scenarios::read(report, top, &ruleset);
+    ruleset
+}
+
+fn stored_names(schema: &Schema) -> Stored {
+    let known = schema.stored.iter().map(|(_, slot)| (schema.attributes[slot.index()].name.clone(), *slot));
+    Names::new(Noun::Attribute, known)
+}
+
+/// A stored attribute that holds a language or a time zone.
+fn spoken_attribute(report: &mut Report<'_>, node: &Node, (schema, stored): (&Schema, &Stored)) -> Option<AttrSlot> {
+    let slot = stored.read(report, node)?;
+    match schema.attributes[slot.index()].kind {
+        AttributeType::Text | AttributeType::Enum(_) => Some(slot),
+        _ => report.expected(node, "a stored attribute of type `string` or `enum`"),
+    }
+}
+
+fn offers_by_placement(offers: &[Offer], placements: &[Placement]) -> Vec<Vec<OfferSlot>> {
+    let mut index = vec![Vec::new(); placements.len()];
+    for offer in offers {
+        for placement in &offer.placements {
+            if let Some(slots) = index.get_mut(placement.index()) {
+                slots.push(offer.slot);
+            }
+        }
+    }
+    index
+}

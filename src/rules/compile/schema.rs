@@ -1,0 +1,231 @@
+//! Attributes, traits, identities, event types.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    domain::{
+        AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Currency, EventTypeId, IdentityDef,
+        IdentityTypeId, Schema,
+        schema::{EventDef, IdentityFormat},
+    },
+    rules::{
+        builtin::{EVENTS, IDENTITIES},
+        keys::{ATTRIBUTE, CONTEXT, EVENT, IDENTITY, Section, TRAIT},
+        read::{Fields, LABEL_BYTES_MAX},
+        report::{Noun, Report},
+        source::{Mark, Node},
+    },
+};
+
+use super::{
+    declare::{Names, TopLevel, check_hashes},
+    traits,
+    values::{Wanted, attribute_value},
+};
+
+/// Most attributes, stored, context and traits together.
+const ATTRIBUTES_MAX: usize = 4_096;
+/// Most members of an enum.
+const ENUM_MEMBERS_MAX: usize = 1_024;
+
+/// Reads everything rules may name in conditions.
+pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> Schema {
+    let identities = identities(report, top);
+    let events = events(report, top);
+    let event_names = Names::new(Noun::Event, events.iter().map(|event| (event.name.clone(), event.id)));
+    let mut found: Vec<(Mark, AttributeDef)> = Vec::new();
+    for (name, section, noun, source) in [
+        ("attributes", &ATTRIBUTE, Noun::Attribute, AttributeSource::Stored),
+        ("context", &CONTEXT, Noun::Context, AttributeSource::Context),
+    ] {
+        found.extend(attributes(report, top, (name, section, noun), (source, currency)));
+    }
+    let dates = found.iter().filter(|(_, def)| def.source == AttributeSource::Stored);
+    let dates = dates.map(|(_, def)| (def.name.clone(), (def.id, def.kind == AttributeType::Date)));
+    let stored_names = Names::new(Noun::Attribute, dates);
+    for declared in top.declared(report, "traits", &TRAIT, Noun::Trait) {
+        match traits::read(report, &declared, &event_names, &stored_names) {
+            Some(def) if stored_names.find(&def.name).is_some() => {
+                let message = format!("`p.{}` is already a stored attribute: rename the trait", def.name);
+                report.error(declared.id_mark, message);
+            }
+            Some(def) => found.push((declared.id_mark, def)),
+            None => report.lose(Noun::Trait),
+        }
+    }
+    if let Some((mark, _)) = found.get(ATTRIBUTES_MAX) {
+        report.error(*mark, format!("there are {} attributes, at most {ATTRIBUTES_MAX} are allowed", found.len()));
+        found.truncate(ATTRIBUTES_MAX);
+    }
+    let slots = arrange(found.into_iter().map(|(_, def)| def).collect());
+    Schema { identities, events, ..slots }
+}
+
+/// Gives slots in order of the full names.
+fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
+    attributes.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    let mut schema = Schema::default();
+    let mut by_name: HashMap<Arc<str>, AttrSlot> = HashMap::new();
+    for (at, def) in attributes.iter_mut().enumerate() {
+        // INVARIANT: there are at most ATTRIBUTES_MAX.
+        def.slot = AttrSlot(at as u16);
+        by_name.insert(def.full_name.clone(), def.slot);
+        match def.source {
+            AttributeSource::Stored => schema.stored.push((def.id, def.slot)),
+            AttributeSource::Context => schema.context.push((def.id, def.slot)),
+            AttributeSource::Trait(_) => schema.traits.push(def.slot),
+        }
+    }
+    schema.stored.sort_by_key(|entry| entry.0);
+    schema.context.sort_by_key(|entry| entry.0);
+    Schema { attributes, by_name, ..schema }
+}
+
+fn identities(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<IdentityDef> {
+    let def = |name: Arc<str>, format| IdentityDef { id: IdentityTypeId::of(&name), name, format };
+    let mut all: Vec<(Mark, IdentityDef)> =
+        IDENTITIES.iter().map(|(name, format)| (Mark::default(), def((*name).into(), *format))).collect();
+    for declared in top.declared(report, "identities", &IDENTITY, Noun::Identity) {
+        let formats =
+            [("opaque", IdentityFormat::Opaque), ("email", IdentityFormat::Email), ("phone", IdentityFormat::Phone)];
+        let format = declared.fields.get("format").and_then(|node| report.one_of(node, &formats));
+        if IDENTITIES.iter().any(|(name, _)| *name == &*declared.id) {
+            report.error(declared.id_mark, format!("the identity type `{}` is built in: leave it out", declared.id));
+            continue;
+        }
+        all.push((declared.id_mark, def(declared.id.clone(), format.unwrap_or(IdentityFormat::Opaque))));
+    }
+    check_hashes(report, Noun::Identity, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
+    all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    all.into_iter().map(|(_, def)| def).collect()
+}
+
+fn events(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<EventDef> {
+    let mut all: Vec<(Mark, EventDef)> = Vec::new();
+    for built_in in EVENTS {
+        all.push((Mark::default(), built_in.def()));
+    }
+    for declared in top.declared(report, "events", &EVENT, Noun::Event) {
+        let id = EventTypeId::of(&declared.id);
+        let bought = report.flag(declared.fields.get("bought"), false);
+        let conversion = report.flag(declared.fields.get("conversion"), false);
+        let durable = report.flag(declared.fields.get("durable"), false);
+        if EVENTS.iter().any(|event| event.name == &*declared.id) {
+            report.error(declared.id_mark, format!("the event `{}` is built in: leave it out", declared.id));
+            continue;
+        }
+        all.push((declared.id_mark, EventDef { id, name: declared.id.clone(), bought, conversion, durable }));
+    }
+    check_hashes(report, Noun::Event, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
+    all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    all.into_iter().map(|(_, def)| def).collect()
+}
+
+fn attributes(
+    report: &mut Report<'_>,
+    top: &TopLevel<'_>,
+    (name, section, noun): (&'static str, &'static Section, Noun),
+    (source, currency): (AttributeSource, Currency),
+) -> Vec<(Mark, AttributeDef)> {
+    let mut all = Vec::new();
+    for declared in top.declared(report, name, section, noun) {
+        let Some(kind) = attribute_type(report, &declared.fields) else {
+            report.lose(noun);
+            continue;
+        };
+        let range = declared.fields.get("range").and_then(|node| bounds(report, node, &kind, currency));
+        let wanted = Wanted { kind: &kind, range, currency };
+        let default = declared.fields.get("default").and_then(|node| attribute_value(report, node, wanted));
+        let pii = report.flag(declared.fields.get("pii"), false);
+        let behavioural = report.flag(declared.fields.get("behavioural"), false);
+        let id = AttrId::of(&declared.id);
+        let (name, source) = (declared.id.clone(), source.clone());
+        let prefix = if source == AttributeSource::Context { "ctx" } else { "p" };
+        let full_name = format!("{prefix}.{name}").into();
+        let def =
+            AttributeDef { slot: AttrSlot(0), id, name, full_name, kind, source, default, range, pii, behavioural };
+        all.push((declared.id_mark, def));
+    }
+    check_hashes(report, noun, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
+    all
+}
+
+fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<AttributeType> {
+    const WORDS: [(&str, u8); 9] = [
+        ("bool", 0),
+        ("int", 1),
+        ("double", 2),
+        ("string", 3),
+        ("enum", 4),
+        ("set", 5),
+        ("timestamp", 6),
+        ("date", 7),
+        ("money", 8),
+    ];
+    let values = fields.get("values");
+    let kind = match report.one_of(fields.get("type")?, &WORDS)? {
+        0 => AttributeType::Bool,
+        1 => AttributeType::Int,
+        2 => AttributeType::Double,
+        3 => AttributeType::Text,
+        4 => {
+            let Some(values) = values else {
+                report.error(fields.mark, "an enum needs `values`: the list of its members");
+                return None;
+            };
+            return members(report, values).map(AttributeType::Enum);
+        }
+        5 => AttributeType::Set,
+        6 => AttributeType::Timestamp,
+        7 => AttributeType::Date,
+        _ => AttributeType::Money,
+    };
+    if let Some(values) = values {
+        report.error(values.mark, format!("`values` are for an enum, the type is `{}`", kind.name()));
+    }
+    Some(kind)
+}
+
+fn members(report: &mut Report<'_>, node: &Node) -> Option<Arc<[Arc<str>]>> {
+    let nodes = report.list(node)?;
+    let mut members: Vec<Arc<str>> = Vec::new();
+    for node in nodes {
+        let member = report.label(node)?;
+        if members.contains(&member) {
+            report.error(node.mark, format!("the member `{}` stands twice", member.escape_debug()));
+        } else {
+            members.push(member);
+        }
+        if members.len() > ENUM_MEMBERS_MAX || members.iter().any(|member| member.len() > LABEL_BYTES_MAX) {
+            report.error(node.mark, format!("an enum has at most {ENUM_MEMBERS_MAX} members"));
+            return None;
+        }
+    }
+    if members.is_empty() {
+        report.error(node.mark, "an enum needs at least one member");
+        return None;
+    }
+    Some(members.into())
+}
+
+/// Smallest and largest value; of money in minor units.
+fn bounds(report: &mut Report<'_>, node: &Node, kind: &AttributeType, currency: Currency) -> Option<(f64, f64)> {
+    if !matches!(kind, AttributeType::Int | AttributeType::Double | AttributeType::Money) {
+        report.error(node.mark, format!("`range` is for int, double and money, the type is `{}`", kind.name()));
+        return None;
+    }
+    let [low, high] = report.list(node)? else {
+        report.error(node.mark, "expected two numbers: `[smallest, largest]`");
+        return None;
+    };
+    let mut read = |node: &Node| match kind {
+        AttributeType::Money => report.money(node, currency).map(|minor| minor as f64),
+        _ => report.number(node, f64::MIN..=f64::MAX),
+    };
+    let (low, high) = (read(low)?, read(high)?);
+    if low > high {
+        report.error(node.mark, "the smallest value of the range is larger than the largest");
+        return None;
+    }
+    Some((low, high))
+}

@@ -1,0 +1,308 @@
+//! The type check: syntax in, compiled tree out.
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
+
+use super::{
+    literals, names,
+    scan::Mistake,
+    syntax::{self, Kind, Operator, Syntax},
+    tree::{Constant, SiteIndex, Test, Value},
+    types::{self, Type, Typed, mismatch},
+};
+use crate::{
+    domain::AttrSlot,
+    rules::{CompileEnv, Origin, Position, RuleError},
+};
+
+/// The most parts of a condition, once its segments are put in.
+pub(super) const PARTS_MAX: usize = 4_096;
+/// The deepest nesting, once its segments are put in.
+pub(super) const NESTED_DEPTH_MAX: usize = 128;
+
+/// A part that explanations can name.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub text: Box<str>,
+    pub position: Position,
+    /// The attributes it reads.
+    pub reads: Box<[AttrSlot]>,
+}
+
+/// What is shared by a condition and the segments put into it.
+pub(super) struct Shared<'a> {
+    pub env: &'a CompileEnv<'a>,
+    pub sites: Vec<Site>,
+    pub errors: Vec<RuleError>,
+    /// Segments being put in, outermost first, each with the place that names it.
+    pub open: Vec<(Arc<str>, RuleError)>,
+    parts: usize,
+    /// Levels of the texts being checked, added up.
+    depth: usize,
+}
+
+impl<'a> Shared<'a> {
+    pub fn new(env: &'a CompileEnv<'a>) -> Self {
+        Self { env, sites: Vec::new(), errors: Vec::new(), open: Vec::new(), parts: 0, depth: 0 }
+    }
+}
+
+/// Checks one text; mistakes go to the shared list and leave `None` behind.
+pub(super) struct Checker<'c, 'a> {
+    pub text: &'c str,
+    pub origin: &'c Origin,
+    pub shared: &'c mut Shared<'a>,
+    reads: BTreeSet<AttrSlot>,
+}
+
+impl<'c, 'a> Checker<'c, 'a> {
+    pub fn new(text: &'c str, origin: &'c Origin, shared: &'c mut Shared<'a>) -> Self {
+        Self { text, origin, shared, reads: BTreeSet::new() }
+    }
+
+    /// Parses and checks the whole text as a condition.
+    pub fn condition(mut self) -> Option<Test> {
+        let syntax = self.parse()?;
+        self.test(&syntax)
+    }
+
+    /// Parses and checks the whole text as a number or money.
+    pub fn number(mut self) -> Option<Value> {
+        let syntax = self.parse()?;
+        let typed = self.value(&syntax)?;
+        if !typed.kind.is_number() && typed.kind != Type::Money {
+            let message = format!("a number or money is needed here, this is {}", typed.kind.name());
+            return self.fail(syntax.span, message);
+        }
+        Some(typed.value)
+    }
+
+    fn parse(&mut self) -> Option<Syntax> {
+        let (syntax, depth) = syntax::parse(self.text).map_err(|mistake| self.mistake(mistake)).ok()?;
+        self.shared.depth += depth;
+        if self.shared.depth > NESTED_DEPTH_MAX {
+            let message =
+                format!("the condition is nested deeper than {NESTED_DEPTH_MAX} levels once its segments are put in");
+            return self.fail(syntax.span, message);
+        }
+        Some(syntax)
+    }
+
+    pub(super) fn mistake(&mut self, mistake: Mistake) {
+        let error = self.origin.error(self.text, mistake.span, mistake.message);
+        if !self.shared.errors.contains(&error) {
+            self.shared.errors.push(error);
+        }
+    }
+
+    pub(super) fn fail<T>(&mut self, span: Range<usize>, message: impl Into<String>) -> Option<T> {
+        self.mistake(Mistake::new(span, message));
+        None
+    }
+
+    pub(super) fn shown(&self, syntax: &Syntax) -> &'c str {
+        self.text.get(syntax.span.clone()).unwrap_or("")
+    }
+
+    fn count(&mut self, syntax: &Syntax) -> Option<()> {
+        self.shared.parts += 1;
+        if self.shared.parts == PARTS_MAX + 1 {
+            let message = format!("the condition has more than {PARTS_MAX} parts once its segments are put in");
+            return self.fail(syntax.span.clone(), message);
+        }
+        (self.shared.parts <= PARTS_MAX).then_some(())
+    }
+
+    fn site(&mut self, syntax: &Syntax, reads: BTreeSet<AttrSlot>) -> SiteIndex {
+        let position = self.origin.locate(self.text, syntax.span.start);
+        let site = Site { text: self.shown(syntax).into(), position, reads: reads.into_iter().collect() };
+        self.shared.sites.push(site);
+        (self.shared.sites.len() - 1) as SiteIndex
+    }
+
+    // Conditions.
+
+    fn test(&mut self, syntax: &Syntax) -> Option<Test> {
+        self.count(syntax)?;
+        match &syntax.kind {
+            Kind::All(parts) => Some(Test::All(self.tests(parts)?)),
+            Kind::Any(parts) => Some(Test::Any(self.tests(parts)?)),
+            Kind::Not(part) => {
+                let before = std::mem::take(&mut self.reads);
+                let test = self.test(part);
+                let reads = self.reads.clone();
+                self.reads.extend(before);
+                let site = self.site(syntax, reads);
+                Some(Test::Not(Box::new(test?), site))
+            }
+            Kind::Choice(parts) => {
+                let (condition, yes, no) = (self.test(&parts[0]), self.test(&parts[1]), self.test(&parts[2]));
+                Some(Test::Choice(Box::new([condition?, yes?, no?])))
+            }
+            Kind::Field(target, name) if matches!(&target.kind, Kind::Name(n) if n == "seg") => {
+                self.segment(name, syntax)
+            }
+            _ => {
+                let before = std::mem::take(&mut self.reads);
+                let leaf = self.leaf(syntax);
+                let reads = self.reads.clone();
+                self.reads.extend(before);
+                let leaf = leaf?;
+                let site = self.site(syntax, reads);
+                Some(Test::Leaf(leaf, site))
+            }
+        }
+    }
+
+    fn tests(&mut self, parts: &[Syntax]) -> Option<Box<[Test]>> {
+        let tests: Vec<Option<Test>> = parts.iter().map(|part| self.test(part)).collect();
+        tests.into_iter().collect()
+    }
+
+    fn segment(&mut self, name: &str, syntax: &Syntax) -> Option<Test> {
+        let env = self.shared.env;
+        let Some((name, source)) = env.segments.get_key_value(name) else {
+            let message = names::unknown_segment(name, env);
+            return self.fail(syntax.span.clone(), message);
+        };
+        let here = self.origin.error(self.text, syntax.span.clone(), String::new());
+        let cycle_from = self.shared.open.iter().position(|(open, _)| open == name);
+        self.shared.open.push((name.clone(), here));
+        let test = match cycle_from {
+            Some(from) => {
+                let error = names::cycle(&self.shared.open[from..]);
+                if !self.shared.errors.contains(&error) {
+                    self.shared.errors.push(error);
+                }
+                None
+            }
+            None => {
+                let depth = self.shared.depth;
+                let mut inner = Checker::new(&source.text, &source.origin, self.shared);
+                let inner_test = inner.parse().and_then(|s| inner.test(&s));
+                let reads = inner.reads;
+                self.reads.extend(reads);
+                self.shared.depth = depth;
+                inner_test
+            }
+        };
+        self.shared.open.pop();
+        test
+    }
+
+    // Values.
+
+    pub(super) fn value(&mut self, syntax: &Syntax) -> Option<Typed> {
+        self.count(syntax)?;
+        let constant = |kind, constant| Some(Typed::new(kind, Value::Constant(constant)));
+        match &syntax.kind {
+            Kind::Bool(v) => constant(Type::Bool, Constant::Bool(*v)),
+            Kind::Int(v) => constant(Type::Int, Constant::Int(*v)),
+            Kind::Double(v) => constant(Type::Double, Constant::Double(*v)),
+            Kind::Text(v) => constant(Type::Text, Constant::Text(v.as_str().into())),
+            Kind::Name(name) if name == "now" => Some(Typed::new(Type::Time, Value::Now)),
+            Kind::Name(name) => {
+                let message = names::unknown_name(name, self.shared.env.schema);
+                self.fail(syntax.span.clone(), message)
+            }
+            Kind::Field(target, name) if !matches!(&target.kind, Kind::Name(n) if n == "seg") => {
+                let (slot, kind) = self.attribute(target, name, syntax)?;
+                let value = if kind == Type::Set { Value::Set(slot) } else { Value::Attribute(slot) };
+                Some(Typed::new(kind, value))
+            }
+            Kind::Negate(inner) => self.negation(inner, syntax),
+            Kind::Binary(Operator::Arithmetic(operator), sides) => {
+                let (left, right) = (self.value(&sides[0]), self.value(&sides[1]));
+                let (left, right) = (left?, right?);
+                let Some(kind) = types::result(*operator, left.kind, right.kind) else {
+                    let verb = format!("combine by `{}`", types::sign(*operator));
+                    let mistake = mismatch(self.text, &verb, sides, (left.kind, right.kind));
+                    self.mistake(mistake);
+                    return None;
+                };
+                Some(Typed::new(kind, Value::Arithmetic(*operator, Box::new([left.value, right.value]))))
+            }
+            Kind::Choice(parts) => self.choice(parts),
+            Kind::Call { name, target, args } if target.is_none() || name == "size" => {
+                self.call(name, target.as_deref(), args, syntax)
+            }
+            Kind::List(_) => self.fail(syntax.span.clone(), "a list stands only to the right of `in`"),
+            _ => Some(Typed::new(Type::Bool, Value::Test(Box::new(self.test(syntax)?)))),
+        }
+    }
+
+    fn negation(&mut self, inner: &Syntax, syntax: &Syntax) -> Option<Typed> {
+        let typed = self.value(inner)?;
+        if !typed.kind.is_number() && !matches!(typed.kind, Type::Money | Type::Duration) {
+            let message = format!("`-` needs a number, `{}` is {}", self.shown(inner), typed.kind.name());
+            return self.fail(syntax.span.clone(), message);
+        }
+        Some(Typed::new(typed.kind, Value::Negate(Box::new(typed.value))))
+    }
+
+    fn choice(&mut self, parts: &[Syntax; 3]) -> Option<Typed> {
+        let (condition, yes, no) = (self.test(&parts[0]), self.value(&parts[1]), self.value(&parts[2]));
+        let (condition, yes, no) = (condition?, yes?, no?);
+        let kind = match (yes.kind, no.kind) {
+            (a, b) if a == b => a,
+            (a, b) if a.is_number() && b.is_number() => Type::Double,
+            (a, b) if a.is_text() && b.is_text() => Type::Text,
+            (a, b) => {
+                let message = format!("both sides of a choice need one type, these are {} and {}", a.name(), b.name());
+                return self.fail(parts[1].span.start..parts[2].span.end, message);
+            }
+        };
+        if kind == Type::Set {
+            return self.fail(parts[1].span.clone(), "a choice between sets is not supported");
+        }
+        Some(Typed::new(kind, Value::Choice(Box::new((condition, yes.value, no.value)))))
+    }
+
+    fn call(&mut self, name: &str, target: Option<&Syntax>, args: &[Syntax], syntax: &Syntax) -> Option<Typed> {
+        let arg = match (target, args) {
+            (Some(target), []) => target,
+            (None, [arg]) => arg,
+            _ => return self.fail(syntax.span.clone(), format!("`{name}` takes one value")),
+        };
+        let typed = self.value(arg)?;
+        if let Some(parse) = literals::parser(name) {
+            return match (&arg.kind, &typed.value) {
+                (Kind::Text(text), _) => match parse(text, self.shared.env.currency) {
+                    Ok((kind, constant)) => Some(Typed::new(kind, Value::Constant(constant))),
+                    Err(message) => self.fail(arg.span.clone(), message),
+                },
+                _ => self
+                    .fail(arg.span.clone(), format!("`{name}` takes a literal in quotes, {}", literals::example(name))),
+            };
+        }
+        let scale = self.shared.env.currency.scale() as f64;
+        match (name, typed.kind) {
+            ("double", k) if k.is_number() || k == Type::Money => {
+                Some(Typed::new(Type::Double, Value::ToDouble(Box::new(typed.value), scale)))
+            }
+            ("int", k) if k.is_number() => Some(Typed::new(Type::Int, Value::ToInt(Box::new(typed.value)))),
+            ("int", Type::Money) => self.fail(syntax.span.clone(), "money has no whole number, use `double(...)`"),
+            ("size", k) if k.is_text() || k == Type::Set => {
+                Some(Typed::new(Type::Int, Value::Size(Box::new(typed.value))))
+            }
+            _ => {
+                let message = format!("`{name}` does not take `{}` ({})", self.shown(arg), typed.kind.name());
+                self.fail(arg.span.clone(), message)
+            }
+        }
+    }
+
+    pub(super) fn attribute(&mut self, target: &Syntax, name: &str, syntax: &Syntax) -> Option<(AttrSlot, Type)> {
+        let schema = self.shared.env.schema;
+        let Kind::Name(root) = &target.kind else {
+            let message = format!("`{}` has no fields", self.shown(target));
+            return self.fail(syntax.span.clone(), message);
+        };
+        let slot = schema.by_name.get(format!("{root}.{name}").as_str()).copied();
+        let Some(def) = slot.and_then(|slot| schema.attributes.get(slot.index())) else {
+            let message = names::unknown_attribute(root, name, self.shared.env);
+            return self.fail(syntax.span.clone(), message);
+        };
+        self.reads.insert(def.slot);
+        Some((def.slot, Type::of(&def.kind, def.slot)))
+    }
+}

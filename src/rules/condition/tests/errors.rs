@@ -1,0 +1,130 @@
+use super::world::{World, origin};
+use crate::rules::{Condition, Origin, Position};
+
+#[test]
+fn mistakes_are_told_where_they_stand() {
+    let world = World::new().segment("silent", "p.age > 3");
+    for (condition, wanted) in [
+        ("p.agee > 3", "1: unknown attribute `p.agee`, did you mean `p.age`?"),
+        ("p.vip && ctx.baskte > money('1')", "10: unknown attribute `ctx.baskte`, did you mean `ctx.basket`?"),
+        ("p.basket > money('1')", "1: unknown attribute `p.basket`, did you mean `ctx.basket`?"),
+        ("age > 3", "1: unknown name `age`, did you mean `p.age`?"),
+        ("p.vip and p.open", "7: `and` is not an operator, use `&&`"),
+        ("p.vip or p.open", "7: `or` is not an operator, use `||`"),
+        ("not p.vip", "1: `not` is not an operator, use `!`"),
+        ("p.age = 3", "7: `=` does not compare, use `==`"),
+        ("p.age <> 3", "7: `<>` is not an operator, use `!=`"),
+        ("p.vip & p.open", "7: `&` is not an operator, use `&&`"),
+        ("p.age > ", "9: the condition ends where a value is expected"),
+        ("p.age > > 3", "9: a value is missing before `>`"),
+        ("(p.vip", "1: `(` is not closed"),
+        ("p.vip)", "6: `)` closes nothing"),
+        ("p.country in ['a')", "18: `]` is missing before `)`"),
+        ("p.country == 'DE", "14: this text is not closed, add `'`"),
+        ("p.country == 5", "1: cannot compare `p.country` (string) with `5` (int), write `'5'`"),
+        ("p.spend > 20", "1: cannot compare `p.spend` (money) with `20` (int), write `money('20')`"),
+        (
+            "p.birthday > '2011-01-01'",
+            "1: cannot compare `p.birthday` (date) with `'2011-01-01'` (string), write `date('2011-01-01')`",
+        ),
+        ("p.age > '3'", "1: cannot compare `p.age` (int) with `'3'` (string), leave out the quotes"),
+        ("p.language == 'dee'", "15: `dee` is not a value of `p.language`, did you mean `de`?"),
+        ("p.language in ['en', 'xx']", "22: `xx` is not a value of `p.language`, it holds `en`, `de`, `fr`"),
+        ("'xx' != p.language", "1: `xx` is not a value of `p.language`, it holds `en`, `de`, `fr`"),
+        ("p.vip && p.age", "10: a condition is needed here, `p.age` is int"),
+        ("p.country + 'x' == 'y'", "1: cannot combine by `+` `p.country` (string) with `'x'` (string)"),
+        ("p.spend + 1 > money('2')", "1: cannot combine by `+` `p.spend` (money) with `1` (int), write `money('1')`"),
+        ("p.score % 2 == 0", "1: cannot combine by `%` `p.score` (double) with `2` (int)"),
+        ("seg.silnet", "1: unknown segment `silnet`, did you mean `silent`?"),
+        ("p.country.startWith('D')", "11: unknown function `startWith`, did you mean `startsWith`?"),
+        ("lower(p.country) == 'd'", "1: unknown function `lower`"),
+        ("p.tags.exists(t, t == 'x')", "8: unknown function `exists`"),
+        ("p.country.matches(p.city)", "19: `matches` takes a literal pattern"),
+        ("p.country.matches('(')", "19: `'('` is not a pattern: unclosed group"),
+        ("p.spend > money('1.234')", "17: `1.234` is not an amount in GBP with at most 2 digits after the point"),
+        ("p.birthday > date('2011-13-01')", "19: `2011-13-01` is not a date, write `YYYY-MM-DD`"),
+        (
+            "now - p.joined > duration('1 day')",
+            "27: `1 day` is not a duration, write it as `90s`, `30m`, `24h` or `7d`",
+        ),
+        ("has(p.x)", "1: unknown attribute `p.x`"),
+        ("has(3)", "5: `has` asks about one attribute, as in `has(p.country)`"),
+        ("p == 3", "1: `p` alone has no value, write `p.` and a name"),
+        ("p.country == null", "14: `null` is not supported, ask with `has(...)` whether there is a value"),
+        ("p.tags == ['a']", "11: a list stands only to the right of `in`"),
+        ("p.tags[0] == 'a'", "7: `[` cannot follow a value, single elements are not supported"),
+        ("{'a': 1}", "1: maps are not supported, use a list in `[` and `]`"),
+        ("p.age in [p.visits]", "11: a list holds literals only, use `||` for attributes"),
+        ("p.age == 99999999999999999999", "10: this whole number does not fit into 64 bits"),
+        ("(p.vip ? 1 : 'x') == 1", "10: both sides of a choice need one type, these are int and string"),
+        ("p.vip ? 1", "10: a choice with `?` has no `:`"),
+        ("", "1: the condition is empty"),
+        ("p.age == 1u", "10: unsigned numbers are not supported, leave out the `u`"),
+        ("p.größe > 3", "5: character `ö` is not allowed here"),
+        ("if == 3", "1: `if` is a reserved word"),
+    ] {
+        let told = world.error(condition);
+        assert_eq!(told, wanted, "{condition}");
+    }
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let errors = World::new().compile("p.agee > 3 && p.countyr == 'DE' && p.vip == 3").unwrap_err();
+    let columns: Vec<u32> = errors.iter().map(|e| e.position.column).collect();
+    assert_eq!(columns, [1, 15, 36]);
+    assert_eq!(errors[1].snippet, "p.agee > 3 && p.countyr == 'DE' && p.vip == 3\n              ^");
+}
+
+#[test]
+fn a_cycle_of_segments_is_told_alike_from_everywhere() {
+    let world =
+        World::new().segment("b", "p.vip || seg.c").segment("c", "seg.a && p.vip").segment("a", "p.open || seg.b");
+    let wanted = "rules/a.yaml:1:11: segment `a` contains itself: a -> b -> c -> a";
+    for condition in ["seg.a", "p.vip && seg.b", "!seg.c"] {
+        let errors = world.compile(condition).unwrap_err();
+        let told: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.position, e.message)).collect();
+        assert_eq!(told, [wanted], "{condition}");
+    }
+    let own = &world.segments["b"];
+    let errors = Condition::compile(&own.text, &own.origin, &world.env()).unwrap_err();
+    assert!(errors[0].message.contains("a -> b -> c -> a"));
+}
+
+#[test]
+fn segments_that_double_do_not_explode() {
+    let mut world = World::new().segment("s0", "p.vip");
+    for level in 1..40 {
+        let text = format!("seg.s{} || seg.s{}", level - 1, level - 1);
+        world = world.segment(&format!("s{level}"), &text);
+    }
+    let errors = world.compile("seg.s39").unwrap_err();
+    assert!(errors[0].message.contains("more than 4096 parts"), "{errors:?}");
+}
+
+#[test]
+fn places_in_block_scalars_are_found() {
+    let source = "offers:\n  - id: a\n    eligibility: >-\n      p.vip &&\n      p.agee > 3\n    value: 1\n";
+    let origin = Origin {
+        position: Position { path: "rules/a.yaml".into(), line: 4, column: 7 },
+        source: source.into(),
+        exact_columns: false,
+    };
+    let world = World::new();
+    let errors = Condition::compile("p.vip && p.agee > 3", &origin, &world.env()).unwrap_err();
+    assert_eq!((errors[0].position.line, errors[0].position.column), (5, 7));
+    assert_eq!(errors[0].snippet, "      p.agee > 3\n      ^");
+    let literal = Condition::compile("p.vip &&\np.agee > 3\n", &origin, &world.env()).unwrap_err();
+    assert_eq!((literal[0].position.line, literal[0].position.column), (5, 7));
+    let escaped = Condition::compile("p.open && p.agee > 3", &origin, &world.env()).unwrap_err();
+    assert_eq!((escaped[0].position.line, escaped[0].position.column), (4, 7));
+}
+
+#[test]
+fn columns_count_characters_from_the_scalar() {
+    let text = "p.city == 'Köln' && p.agee > 3";
+    let mut origin = origin(text);
+    origin.position.column = 20;
+    let errors = Condition::compile(text, &origin, &World::new().env()).unwrap_err();
+    assert_eq!(errors[0].position.column, 40);
+}

@@ -1,0 +1,164 @@
+use super::world::{World, set, text};
+use crate::{
+    domain::{Date, Timestamp, Value},
+    rules::Truth::{False, True, Unknown},
+};
+
+fn person() -> World {
+    World::new()
+        .with("p.age", Value::Int(40))
+        .with("p.score", Value::Double(0.5))
+        .with("p.country", text("DE"))
+        .with("p.language", text("de"))
+        .with("p.tags", set(&["gold", "tea"]))
+        .with("p.vip", Value::Bool(true))
+        .with("p.birthday", Value::Date(Date::parse("1980-06-03").unwrap()))
+        .with("p.joined", Value::Timestamp(Timestamp(1_299_000_000_000_000)))
+        .with("p.spend", Value::Money(3_450))
+        .with("ctx.basket", Value::Money(1_000))
+}
+
+#[test]
+fn conditions_come_to_what_they_say() {
+    let world = person();
+    for (condition, wanted) in [
+        ("p.age >= 40 && p.country == 'DE'", True),
+        ("40 <= p.age", True),
+        ("41 <= p.age", False),
+        ("p.age == 40.0 && p.score < 1", True),
+        ("p.age > 39.5 && p.age < 40.5", True),
+        ("p.age + 1 == 41 && p.age % 7 == 5 && p.age / 3 == 13", True),
+        ("p.age * p.score == 20", True),
+        ("-p.age == -40", True),
+        ("p.country in ['AT', 'DE']", True),
+        ("p.age in [1, 40.0]", True),
+        ("!(p.country in ['AT', 'CH'])", True),
+        ("'gold' in p.tags && !('silver' in p.tags)", True),
+        ("p.country in p.tags", False),
+        ("size(p.tags) == 2 && p.tags.size() == 2 && size(p.country) == 2", True),
+        ("has(p.country) && !has(p.city)", True),
+        ("p.country.startsWith('D') && p.country.endsWith('E') && p.country.contains('E')", True),
+        ("p.country.matches('^[A-Z]{2}$')", True),
+        ("p.vip", True),
+        ("p.vip == true && p.vip != false", True),
+        ("p.vip == (p.age > 50)", False),
+        ("p.birthday < date('2011-01-01') && p.birthday == date('1980-06-03')", True),
+        ("p.joined < now && now - p.joined < duration('14d') && now - p.joined > duration('24h')", True),
+        ("p.joined + duration('1h30m') > timestamp('2011-03-01T00:00:00Z')", True),
+        ("p.spend > money('34.49') && p.spend <= money('34.5')", True),
+        ("p.spend - ctx.basket == money('24.50') && ctx.basket * 2 == money('20')", True),
+        ("p.spend / ctx.basket == 3.45 && p.spend / 2 == money('17.25')", True),
+        ("double(p.spend) == 34.5 && int(p.score * 3.0) == 1 && double(p.age) == 40.0", True),
+        ("(p.age > 50 ? p.spend : ctx.basket) == money('10')", True),
+        ("p.age > 30 ? p.vip : p.open", True),
+        ("p.language == 'de' && p.language != 'en'", True),
+        ("true", True),
+        ("p.vip // a note, with \"marks\"\n && p.country == 'D\\x45' && p.country == r'DE'", True),
+        ("p.country == \"\"\"DE\"\"\" && p.city != '//' || p.age == 0x28", True),
+        ("false || p.vip", True),
+    ] {
+        assert_eq!(world.truth(condition), wanted, "{condition}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_unknown() {
+    let world = World::new().with("p.age", Value::Int(40)).with("p.visits", Value::Int(0));
+    for (condition, wanted) in [
+        ("p.country == 'DE'", Unknown),
+        ("p.country != 'DE'", Unknown),
+        ("!(p.country == 'DE')", Unknown),
+        ("p.country == 'DE' && p.age > 50", False),
+        ("p.country == 'DE' || p.age > 30", True),
+        ("p.country == 'DE' || p.age > 50", Unknown),
+        ("p.country in ['DE']", Unknown),
+        ("has(p.country)", False),
+        ("has(p.country) && p.country == 'DE'", False),
+        ("has(p.tags)", False),
+        ("'gold' in p.tags", False),
+        ("p.country in p.tags", Unknown),
+        ("size(p.tags) == 0", True),
+        ("p.vip ? true : true", Unknown),
+        ("p.age / p.visits > 1", Unknown),
+        ("p.age % p.visits > 1", Unknown),
+        ("p.age / (p.visits * 1.0) > 1", Unknown),
+        ("p.age + 9223372036854775807 > 1", Unknown),
+        ("p.age * 9223372036854775807 > 1", Unknown),
+        ("-9223372036854775808 - p.age < 0", Unknown),
+        ("p.age * 1e308 > 1", Unknown),
+        ("int(p.age * 1e300) > 1", Unknown),
+        ("(p.spend + money('1')) > money('0')", Unknown),
+    ] {
+        assert_eq!(world.truth(condition), wanted, "{condition}");
+    }
+}
+
+#[test]
+fn large_whole_numbers_compare_exactly_with_doubles() {
+    let world = World::new().with("p.age", Value::Int(9_007_199_254_740_993));
+    assert_eq!(world.truth("p.age == 9007199254740992.0"), False);
+    assert_eq!(world.truth("p.age > 9007199254740992.0"), True);
+    assert_eq!(world.truth("p.age < 1e19 && p.age > -1e19"), True);
+}
+
+#[test]
+fn numbers_come_in_major_units() {
+    let world = person();
+    assert_eq!(world.value("12.5"), Some(12.5));
+    assert_eq!(world.value("money('12.50')"), Some(12.5));
+    assert_eq!(world.value("0.1 * double(p.spend)"), Some(3.45));
+    assert_eq!(world.value("p.spend * 0.1"), Some(3.45));
+    assert_eq!(world.value("p.spend"), Some(34.5));
+    assert_eq!(world.value("p.age"), Some(40.0));
+    assert_eq!(world.value("ctx.basket > money('20') ? 1.2 : 1.0"), Some(1.0));
+    assert_eq!(world.value("p.visits"), None);
+    assert_eq!(world.value("p.age / 0"), None);
+    assert!(matches!(world.number("-3"), Ok(crate::rules::Number::Constant(v)) if v == -3.0));
+    assert!(world.number("p.country").unwrap_err()[0].message.contains("a number or money is needed"));
+    assert!(world.number("p.vip").is_err());
+}
+
+#[test]
+fn failed_literals_are_the_smallest_that_matter() {
+    let world = person();
+    let failed = |condition: &str| -> Vec<(String, u32, String, crate::rules::Truth)> {
+        let compiled = world.compile(condition).unwrap_or_else(|e| panic!("{condition}: {e:?}"));
+        let failed = world.facts(|facts| compiled.failed(facts));
+        failed.into_iter().map(|f| (f.text, f.position.column, f.value_read, f.truth)).collect()
+    };
+    assert_eq!(failed("p.age > 30"), []);
+    assert_eq!(
+        failed("p.vip && p.country == 'AT' && (p.age > 50 || p.visits > 3)"),
+        [
+            ("p.country == 'AT'".into(), 10, "p.country = \"DE\"".into(), False),
+            ("p.age > 50".into(), 32, "p.age = 40".into(), False),
+            ("p.visits > 3".into(), 46, "p.visits is missing".into(), Unknown),
+        ]
+    );
+    assert_eq!(failed("!p.vip"), [("!p.vip".into(), 1, "p.vip = true".into(), False)]);
+    assert_eq!(failed("!(p.vip || p.age > 50)"), [("!(p.vip)".into(), 3, "p.vip = true".into(), False)]);
+    assert_eq!(
+        failed("p.spend + ctx.basket > money('100')"),
+        [(
+            "p.spend + ctx.basket > money('100')".into(),
+            1,
+            "p.spend = 34.50 GBP, ctx.basket = 10.00 GBP".into(),
+            False
+        )]
+    );
+    assert_eq!(failed("(p.age) + 1 < (2)")[0].0, "(p.age) + 1 < (2)");
+    assert_eq!(failed("p.age > 50 ? p.vip : p.open")[0].0, "p.open");
+    assert_eq!(failed("'x' in p.tags")[0].2, "p.tags = [\"gold\", \"tea\"]");
+    assert_eq!(failed("p.birthday > date('2000-01-01')")[0].2, "p.birthday = 1980-06-03");
+}
+
+#[test]
+fn segments_are_put_in_with_their_own_places() {
+    let world = person().segment("silent", "p.visits > 3 && seg.local").segment("local", "  p.country == 'AT'");
+    let compiled = world.compile("p.vip && !seg.silent").unwrap();
+    world.facts(|facts| assert_eq!(compiled.truth(facts), True));
+    let compiled = world.compile("p.vip && seg.silent").unwrap();
+    let failed = world.facts(|facts| compiled.failed(facts));
+    let places: Vec<String> = failed.iter().map(|f| format!("{} {}", f.position, f.text)).collect();
+    assert_eq!(places, ["rules/silent.yaml:1:1 p.visits > 3", "rules/local.yaml:1:3 p.country == 'AT'"]);
+}

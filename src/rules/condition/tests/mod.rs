@@ -1,0 +1,5 @@
+mod errors;
+mod hostile;
+mod logic;
+mod oracle;
+mod world;

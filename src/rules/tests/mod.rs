@@ -1,0 +1,158 @@
+//! The rule language as a whole: what a good file becomes, what a bad one says.
+
+mod mistakes;
+mod properties;
+
+use super::{RuleErrors, Ruleset, SourceFile, compile, keys::SECTIONS, read::used, reference::reference};
+
+/// A file that uses every key.
+const SAMPLE: &str = include_str!("sample.yaml");
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile { path: path.into(), text: text.into() }
+}
+
+fn compile_text(text: &str) -> Result<Ruleset, RuleErrors> {
+    compile(&[file("rules/all.yaml", text)])
+}
+
+fn sample() -> Ruleset {
+    match compile_text(SAMPLE) {
+        Ok(ruleset) => ruleset,
+        Err(errors) => {
+            let lines: Vec<String> = errors.errors.iter().map(ToString::to_string).collect();
+            panic!("the sample is wrong:\n{}", lines.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn the_parser_reads_exactly_the_keys_of_the_table() {
+    used::take();
+    sample();
+    let read = used::take();
+    let table = SECTIONS.iter().flat_map(|section| section.names().map(|key| (section.name, key))).collect();
+    assert_eq!(read, table);
+}
+
+#[test]
+fn no_key_stands_twice_in_a_section() {
+    for section in SECTIONS {
+        let mut names: Vec<&str> = section.names().collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "{}", section.name);
+    }
+}
+
+#[test]
+fn the_committed_reference_is_the_generated_one() {
+    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md")).unwrap_or_default();
+    assert_eq!(committed, reference(), "write `rapport::rules::reference::reference()` to docs/rules.md");
+}
+
+mod sample {
+    use crate::{
+        domain::{Date, OutcomeSet, OutcomeType, Permission, Purpose, Reason, SilenceReason, Timestamp, Value},
+        rules::{
+            ChannelKind, DataTemplate, Need, Number, Scope, Window,
+            scenario::{Expectation, Scenario},
+        },
+    };
+
+    use super::sample;
+
+    const DAY_US: i64 = 86_400_000_000;
+
+    #[test]
+    fn settings_and_schema() {
+        let rules = sample();
+        assert_eq!(rules.currency.code(), "GBP");
+        assert_eq!(rules.schema.identities.len(), 9);
+        assert_eq!(rules.schema.events.len(), 19);
+        let names: Vec<&str> = rules.schema.attributes.iter().map(|a| &*a.full_name).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names.len(), 19);
+        for (at, def) in rules.schema.attributes.iter().enumerate() {
+            assert_eq!(def.slot.index(), at);
+            assert_eq!(rules.schema.by_name[&def.full_name], def.slot);
+        }
+        let credit = rules.schema.stored_by_name("credit").map(|def| def.range);
+        assert_eq!(credit, Some(Some((0.0, 9950.0))));
+        let points = rules.schema.stored_by_name("points").and_then(|def| def.default.clone());
+        assert_eq!(points, Some(Value::Int(5)));
+        let trait_of = |name: &str| &rules.schema.attributes[rules.schema.by_name[name].index()];
+        assert!(trait_of("p.orders").behavioural);
+        assert!(!trait_of("p.has_open_complaint").behavioural);
+    }
+
+    #[test]
+    fn channels_and_placements() {
+        let rules = sample();
+        let [email, web] = &rules.channels[..] else { panic!("two channels") };
+        assert_eq!((&*email.name, email.kind, &*web.name), ("email", ChannelKind::Outbound, "web"));
+        assert_eq!((web.marketing_needs, email.marketing_needs), (Need::Nothing, Need::OptIn));
+        assert_eq!(web.counts_on, OutcomeSet::REACHED);
+        assert!(email.counts_on.has(OutcomeType::Handoff) && email.counts_on.has(OutcomeType::Click));
+        assert_eq!((email.reserve_us, email.valid_us, email.send_within_us), (DAY_US, 2 * DAY_US, 2 * DAY_US));
+        assert_eq!((web.reserve_us, web.valid_us), (DAY_US / 48, DAY_US / 48));
+        let quiet = email.quiet_hours.as_ref().map(|q| (q.from_minute, q.until_minute, q.wait));
+        assert_eq!(quiet, Some((21 * 60, 8 * 60, true)));
+        let hero = &rules.placements[0];
+        assert_eq!((hero.channel, hero.slots), (web.slot, 2));
+        assert_eq!(hero.fallback, Some(vec![("headline".into(), Value::Text("Welcome".into()))]));
+    }
+
+    #[test]
+    fn policies() {
+        let rules = sample();
+        let names: Vec<&str> = rules.limits.iter().map(|limit| &*limit.name).collect();
+        assert_eq!(names, ["all_month", "come_back#1", "come_back#2", "web_day"]);
+        assert_eq!((rules.limits[0].scope, rules.limits[0].window), (Scope::All, Window::Month));
+        assert_eq!(rules.limits[1].window, Window::Rolling(30 * DAY_US));
+        assert_eq!(rules.suppressions.len(), 4);
+        assert_eq!((rules.holdout_share, &*rules.holdout_salt), (0.05, "2011"));
+        assert_eq!((rules.exploration_share, rules.prior_trials), (0.02, 40.0));
+    }
+
+    #[test]
+    fn offers() {
+        let rules = sample();
+        let offer = &rules.offers[0];
+        assert_eq!((&*offer.name_id, &*offer.name, offer.purpose), ("come_back", "Come back", Purpose::Marketing));
+        assert_eq!((offer.lever, offer.floor, offer.base_rate), (3.0, Some(0.05), Some(0.06)));
+        assert_eq!(offer.limits.len(), 4);
+        assert!(matches!(offer.value, Number::Constant(12.5)));
+        assert!(offer.eligibility.is_some() && offer.holdout_exempt && offer.open);
+        assert_eq!((offer.position.line, offer.position.column), (81, 5));
+        let names: Vec<&str> = offer.treatments.iter().map(|treatment| &*treatment.name).collect();
+        assert_eq!(names, ["come_back/email/en", "come_back/web/en"]);
+        let web = &offer.treatments[1];
+        assert_eq!(&*web.links[0].0, "shop");
+        assert!(matches!(&web.data[0], (name, DataTemplate::Link(0)) if &**name == "cta_url"));
+        assert!(matches!(&web.data[3], (_, DataTemplate::Constant(Value::Int(3)))));
+        assert_eq!(rules.offers_by_placement, vec![vec![offer.slot]]);
+    }
+
+    #[test]
+    fn scenarios() {
+        let rules = sample();
+        let Scenario { profile, request, expect, known, holdout, now, .. } = &rules.scenarios[0];
+        assert!(*known && *holdout);
+        assert_eq!(profile.attributes.len(), 2);
+        let birthday = profile.attribute(crate::domain::AttrId::of("birthday")).cloned();
+        assert_eq!(birthday, Date::from_ymd(1980, 6, 3).map(Value::Date));
+        assert_eq!((profile.stats[0].count, profile.stats[0].amount), (2, 3450));
+        assert_eq!(profile.stats[0].first_at, profile.first_seen);
+        assert_eq!(profile.items.len(), 2);
+        assert!(profile.items[0].bought);
+        assert_eq!(profile.interactions[0].at, Timestamp(now.0 - 100 * DAY_US));
+        assert_eq!(profile.interactions[0].answered_at, profile.interactions[0].at);
+        assert_eq!(profile.consents.len(), 2);
+        assert_eq!(request.page_consent.marketing, Permission::Denied);
+        assert_eq!((request.placements[0].count, request.placements[1].count), (0, 1));
+        assert!(matches!(&expect[1], Expectation::Dropped { reason: Reason::RecentlyDeclined, .. }));
+        assert!(matches!(&expect[2], Expectation::Silent { reason: SilenceReason::ContactPolicy, .. }));
+    }
+}
