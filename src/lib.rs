@@ -18,3 +18,6 @@ pub mod domain;
 pub mod customer;
 pub mod predict;
 pub mod rules;
+
+pub mod decide;
+pub mod learn;

@@ -1,12 +1,49 @@
-//! The pipeline: pure and total.
+//! The pipeline: pure and total. Seven stages, a file each, in this order; each
+//! leaves a [`crate::domain::Reason`] for what it drops.
+
+// 1 to 6: rank
+mod arbitrate;
+mod contact;
+mod engagement;
+mod reach;
+mod retrieve;
+mod score;
+// 7: compose
+mod compose;
+
+// what they share: the question on its way, its facts and its past
+mod calendar;
+pub mod explore;
+mod facts;
+mod gates;
+mod history;
+pub mod holdout;
+pub mod limits;
+mod plan;
+mod scratch;
+mod trace;
+// what comes out
+pub mod ranking;
+pub mod scenario;
+
+#[cfg(test)]
+mod tests;
+
+pub use compose::OUTCOMES_TAKEN_US;
+pub use facts::customer_cells;
+pub use holdout::in_holdout;
+pub use ranking::{OtherChannel, PairSet, RankedPlacement, Ranking, Winner};
+pub use scratch::Scratch;
 
 use std::sync::Arc;
 
 use crate::{
-    domain::{Decision, DecisionId, DegradedSet, Match, OfferSlot, Profile, Request, Reservation, Timestamp},
+    domain::{Decision, DecisionId, Degraded, DegradedSet, Match, OfferSlot, Profile, Request, Reservation, Timestamp},
     predict::Models,
-    rules::Ruleset,
+    rules::{FailedLiteral, Ruleset},
 };
+
+use scratch::{Asked, Pass, Questions};
 
 /// Everything decisions are made with, swapped as one value.
 #[derive(Clone, Debug)]
@@ -47,6 +84,15 @@ pub struct Inputs<'a> {
     pub signer: &'a dyn Signer,
 }
 
+impl Inputs<'_> {
+    /// Whether the person may have said what could not be read: the profile did
+    /// not come in time, or the identities are of more than one customer. Then
+    /// nothing that needs the person's consent is done.
+    fn answer_unread(&self) -> bool {
+        self.matched == Match::Ambiguous || self.degraded.has(Degraded::ProfileUnavailable)
+    }
+}
+
 /// An offer that lost after ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied {
@@ -63,4 +109,48 @@ pub trait Signer {
     fn presentation_token(&self, presentation: &crate::domain::PresentationRef) -> String;
     /// The URL of a traceable link.
     fn link_url(&self, link: &crate::domain::LinkRef) -> String;
+}
+
+/// A decision with its content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Composed {
+    /// The decision.
+    pub decision: Decision,
+    /// Offers whose content could not be rendered: add them to
+    /// [`Inputs::denied`] and rank again.
+    pub failed: Vec<Denied>,
+}
+
+/// Stages 1 to 6: who wins, for every placement in request order.
+pub fn rank(inputs: &Inputs<'_>, scratch: &mut Scratch) -> Ranking {
+    let mut pass = Pass::begin(inputs, scratch);
+    for question in Questions::of(inputs) {
+        match question {
+            Asked::Unknown => pass.answer_unknown(),
+            Asked::Known(question) => {
+                retrieve::retrieve(&mut pass, &question);
+                engagement::engagement(&mut pass, &question);
+                reach::reach(&mut pass, &question);
+                contact::contact(&mut pass, &question);
+                score::score(&mut pass);
+                arbitrate::arbitrate(&mut pass, &question);
+                pass.answer(&question);
+            }
+        }
+    }
+    pass.ranking
+}
+
+/// Stage 7: the content of the winners.
+pub fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scratch) -> Composed {
+    compose::compose(inputs, ranking, scratch)
+}
+
+/// The literals that keep an offer's conditions from being true, with the name
+/// of the condition.
+pub fn failed_literals(inputs: &Inputs<'_>, offer: OfferSlot) -> Vec<(&'static str, FailedLiteral)> {
+    let rules = &inputs.snapshot.ruleset;
+    let mut cells = Vec::new();
+    facts::fill(inputs, facts::Profiling::of(inputs), &plan::blank_cells(&rules.schema), &mut cells);
+    rules.offers.get(offer.index()).map_or_else(Vec::new, |o| engagement::literals(o, &facts::over(inputs, &cells)))
 }

@@ -1,0 +1,171 @@
+//! Stage 6: net priority orders, floors and doing nothing filter, exploration
+//! may choose otherwise, and no offer stands on a page twice.
+
+use std::cmp::Ordering;
+
+use crate::domain::{Intent, Reason};
+
+use super::{
+    OtherChannel, Winner,
+    scratch::{Candidate, Pass, Question, Standing},
+    trace::Detail,
+};
+
+/// Picks the winners of a question and appends them to the ranking. Doing
+/// nothing always competes, with net priority 0.
+pub(super) fn arbitrate(pass: &mut Pass<'_>, question: &Question<'_>) {
+    qualify(pass);
+    if question.placement.is_none() {
+        bench_worse_channels(pass);
+    }
+    let first = pass.ranking.winners.len();
+    for slot in 0..question.slots {
+        if slot > 0 {
+            hold_limits_within_the_page(pass);
+        }
+        let Some((at, probability)) = pick(pass) else { break };
+        win(pass, at, probability);
+    }
+    drop_losers(pass, first);
+}
+
+/// Drops what is on the page already, what nothing beats, and what is under
+/// its floor.
+fn qualify(pass: &mut Pass<'_>) {
+    let (rules, tables) = (pass.rules, &mut *pass.tables);
+    for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
+        let net = candidate.factors.net_priority;
+        let floor = rules.offer(candidate.offer).floor;
+        if tables.memos[candidate.offer.index()].taken {
+            candidate.drop_for(Reason::Duplicate, Detail::None);
+        } else if net <= 0.0 {
+            candidate.drop_for(Reason::NothingIsBetter, Detail::None);
+        } else if let Some(floor) = floor.filter(|floor| net < *floor) {
+            candidate.drop_for(Reason::BelowFloor, Detail::Floor(floor));
+        }
+    }
+}
+
+/// Keeps the best channel of each offer. The candidates of an offer stand
+/// beside each other.
+fn bench_worse_channels(pass: &mut Pass<'_>) {
+    let mut best: Option<usize> = None;
+    for at in 0..pass.tables.pool.len() {
+        if !pass.tables.pool[at].is_open() {
+            continue;
+        }
+        let offer = pass.tables.pool[at].offer;
+        let rival = best.filter(|b| pass.tables.pool[*b].offer == offer);
+        best = Some(match rival {
+            Some(rival) if order(pass, rival, at) == Ordering::Less => {
+                pass.tables.pool[at].standing = Standing::Benched;
+                rival
+            }
+            Some(rival) => {
+                pass.tables.pool[rival].standing = Standing::Benched;
+                at
+            }
+            None => at,
+        });
+    }
+}
+
+/// Winners of this page count in limits like contacts.
+fn hold_limits_within_the_page(pass: &mut Pass<'_>) {
+    let tables = &mut *pass.tables;
+    for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
+        let offer = pass.rules.offer(candidate.offer);
+        if let Some((limit, count)) = tables.history.limit_reached(pass.rules, pass.plan, offer, candidate.channel) {
+            candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
+        }
+    }
+}
+
+/// The candidate for the next slot, and the probability with which it was
+/// chosen. With share e of exploration and K candidates the choice is uniform
+/// with probability e, so that the best has (1 - e) + e / K and every other
+/// e / K. Offers shown before keep their order and are not explored over.
+fn pick(pass: &mut Pass<'_>) -> Option<(usize, f64)> {
+    if let Some(kept) = kept(pass) {
+        return Some((kept, 1.0));
+    }
+    let mut open = 0_usize;
+    let mut best: Option<usize> = None;
+    for at in 0..pass.tables.pool.len() {
+        if pass.tables.pool[at].is_open() {
+            open += 1;
+            if best.is_none_or(|best| order(pass, at, best) == Ordering::Less) {
+                best = Some(at);
+            }
+        }
+    }
+    let best = best?;
+    let share = match pass.inputs.request.intent {
+        Intent::Present => pass.rules.exploration_share.clamp(0.0, 1.0),
+        Intent::Preview => 0.0,
+    };
+    if share <= 0.0 {
+        return Some((best, 1.0));
+    }
+    let uniform = share / open as f64;
+    let chosen = if pass.stream.chance(share) { nth_open(pass, open).unwrap_or(best) } else { best };
+    let probability = if chosen == best { 1.0 - share + uniform } else { uniform };
+    Some((chosen, probability))
+}
+
+fn nth_open(pass: &mut Pass<'_>, open: usize) -> Option<usize> {
+    let wanted = pass.stream.below(open);
+    let open = pass.tables.pool.iter().enumerate().filter(|(_, c)| c.is_open());
+    open.map(|(at, _)| at).nth(wanted)
+}
+
+fn kept(pass: &Pass<'_>) -> Option<usize> {
+    let find = |offer| pass.tables.pool.iter().position(|c| c.offer == offer && c.is_open());
+    pass.inputs.keep_order.iter().find_map(|offer| find(*offer))
+}
+
+/// Net priority, higher first; equal ones by the names of offer and channel, so
+/// that neither files nor slots decide.
+fn order(pass: &Pass<'_>, left: usize, right: usize) -> Ordering {
+    let (left, right) = (&pass.tables.pool[left], &pass.tables.pool[right]);
+    let names = |c: &Candidate| (&*pass.rules.offer(c.offer).name_id, &*pass.rules.channel(c.channel).name);
+    let net = right.factors.net_priority.total_cmp(&left.factors.net_priority);
+    net.then_with(|| names(left).cmp(&names(right)))
+}
+
+fn win(pass: &mut Pass<'_>, at: usize, probability: f64) {
+    let candidate = &mut pass.tables.pool[at];
+    candidate.standing = Standing::Won;
+    candidate.factors.choice_probability = probability;
+    pass.ranking.winners.push(Winner {
+        offer: candidate.offer,
+        channel: candidate.channel,
+        treatment: candidate.treatment,
+        factors: candidate.factors,
+        not_before: candidate.not_before,
+    });
+    let (offer, channel) = (candidate.offer, candidate.channel);
+    pass.tables.memos[offer.index()].taken = true;
+    pass.tables.history.count_winner(pass.rules, pass.plan, pass.rules.offer(offer), channel);
+}
+
+fn drop_losers(pass: &mut Pass<'_>, first: usize) {
+    let open_question = pass.inputs.request.placements.is_empty();
+    let tables = &mut *pass.tables;
+    for candidate in &mut tables.pool {
+        if matches!(candidate.standing, Standing::Open | Standing::Benched) {
+            let wins = tables.memos[candidate.offer.index()].taken;
+            candidate.drop_for(if wins { Reason::OtherChannel } else { Reason::Outranked }, Detail::None);
+        }
+    }
+    let Some(winner) = pass.ranking.winners.get(first).filter(|_| open_question) else { return };
+    for candidate in tables.pool.iter().filter(|c| c.offer == winner.offer) {
+        if let Standing::Dropped(reason) = candidate.standing {
+            pass.ranking.other_channels.push(OtherChannel {
+                channel: candidate.channel,
+                reason,
+                net_priority: candidate.factors.net_priority,
+            });
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The contacts and outcomes of one customer, walked once per decision and
+//! counted by what limits and suppressions ask for.
+
+use std::cmp::Reverse;
+
+use crate::{
+    domain::{ChannelSlot, Interaction, LimitSlot, OfferSlot, OutcomeSet, OutcomeType, ReasonCode, Timestamp},
+    rules::{Channel, Limit, Offer, Ruleset, Scope, Suppression, Window},
+};
+
+use super::{Inputs, calendar, plan::Plan};
+
+/// Counts per limit and marks per suppressed thing.
+#[derive(Default)]
+pub(super) struct History {
+    /// Whether any contact counts.
+    counted: bool,
+    /// Whether any limit is reached by anything.
+    reached: bool,
+    /// Whether anything is suppressed.
+    marked: bool,
+    /// Where the calendar day, week and month began, once asked for.
+    calendar: [Option<Timestamp>; 3],
+    /// Contacts, by limit and key.
+    contacts: Vec<u32>,
+    /// What each key of each scope is suppressed by.
+    marks: Vec<Option<Mark>>,
+    /// Outcomes seen of suppressions that count more than one.
+    tallies: Vec<(u32, u32, u32)>,
+}
+
+/// Why something is suppressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Index of the suppression.
+    pub rule: u32,
+    /// The decline's reason; 0 for none.
+    pub reason: ReasonCode,
+    /// After what.
+    pub outcome: OutcomeType,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl Mark {
+    /// Declines before other outcomes, then what holds longest, then by the
+    /// rules' order.
+    fn rank(self) -> (bool, Reverse<Timestamp>, u32) {
+        (self.outcome != OutcomeType::Decline, Reverse(self.until), self.rule)
+    }
+}
+
+impl History {
+    /// Walks the customer's interactions and open reservations.
+    pub fn gather(&mut self, inputs: &Inputs<'_>, plan: &Plan) {
+        let rules = &*inputs.snapshot.ruleset;
+        (self.counted, self.reached, self.marked) = (false, false, false);
+        self.calendar = [None; 3];
+        if inputs.profile.interactions.is_empty() && inputs.reservations.is_empty() {
+            return;
+        }
+        self.tallies.clear();
+        let forgotten = inputs.now.plus_us(-plan.horizon_us);
+        for interaction in &inputs.profile.interactions {
+            if interaction.at.max(interaction.answered_at) < forgotten {
+                continue;
+            }
+            let offer = plan.offer(interaction.offer);
+            let channel = plan.channel(interaction.channel);
+            if is_contact(interaction, channel.map(|c| rules.channel(c))) {
+                self.count((rules, plan, inputs.now), (offer, channel), interaction.at);
+            }
+            if let Some(offer) = offer
+                && interaction.outcomes.intersects(plan.suppressing)
+            {
+                self.mark(inputs, plan, (offer, channel), interaction);
+            }
+        }
+        for held in inputs.reservations.iter().filter(|r| r.expires_at > inputs.now) {
+            let channel = plan.channel(held.channel);
+            let same =
+                |i: &Interaction| i.decision == held.decision && i.offer == held.offer && i.channel == held.channel;
+            let rule = channel.map(|c| rules.channel(c));
+            if !inputs.profile.interactions.iter().any(|i| same(i) && is_contact(i, rule)) {
+                self.count((rules, plan, inputs.now), (plan.offer(held.offer), channel), held.at);
+            }
+        }
+    }
+
+    /// The first moment that counts for a limit.
+    fn from(&mut self, window: Window, rules: &Ruleset, now: Timestamp) -> Timestamp {
+        let at = match window {
+            Window::Rolling(_) => return calendar::window_from(window, now, &rules.time_zone),
+            Window::Day => 0,
+            Window::Week => 1,
+            Window::Month => 2,
+        };
+        *self.calendar[at].get_or_insert_with(|| calendar::window_from(window, now, &rules.time_zone))
+    }
+
+    fn count(
+        &mut self,
+        (rules, plan, now): (&Ruleset, &Plan, Timestamp),
+        (offer, channel): (Option<OfferSlot>, Option<ChannelSlot>),
+        at: Timestamp,
+    ) {
+        let offer = offer.map(|slot| rules.offer(slot));
+        let limits = offer.map_or(&plan.limits_of_unknown, |o| &o.limits);
+        for slot in limits {
+            let limit = &rules.limits[slot.index()];
+            if at < self.from(limit.window, rules, now) || !counts_on(limit, rules, channel) {
+                continue;
+            }
+            if let Some(key) = key(limit.scope, limit.offer.is_some(), offer, channel) {
+                self.add(plan, limit, key);
+            }
+        }
+    }
+
+    fn add(&mut self, plan: &Plan, limit: &Limit, key: usize) {
+        if !self.counted {
+            self.counted = true;
+            self.contacts.clear();
+            self.contacts.resize(plan.limit_cells, 0);
+        }
+        let count = &mut self.contacts[plan.limit_bases[limit.slot.index()] as usize + key];
+        *count += 1;
+        self.reached |= *count >= limit.max;
+    }
+
+    /// Counts a winner of this very page.
+    pub fn count_winner(&mut self, rules: &Ruleset, plan: &Plan, offer: &Offer, channel: ChannelSlot) {
+        for slot in &offer.limits {
+            let limit = &rules.limits[slot.index()];
+            if counts_on(limit, rules, Some(channel))
+                && let Some(key) = key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel))
+            {
+                self.add(plan, limit, key);
+            }
+        }
+    }
+
+    /// Whether the past may hold anything back at all.
+    pub fn binds(&self) -> bool {
+        self.reached || self.marked
+    }
+
+    /// The first limit of an offer that is reached on a channel, and its count.
+    pub fn limit_reached(
+        &self,
+        rules: &Ruleset,
+        plan: &Plan,
+        offer: &Offer,
+        channel: ChannelSlot,
+    ) -> Option<(LimitSlot, u32)> {
+        if !self.reached {
+            return None;
+        }
+        offer.limits.iter().find_map(|slot| {
+            let limit = &rules.limits[slot.index()];
+            if !counts_on(limit, rules, Some(channel)) {
+                return None;
+            }
+            let key = key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel))?;
+            let cell = plan.limit_bases[slot.index()] as usize + key;
+            let count = self.contacts[cell];
+            (count >= limit.max).then_some((*slot, count))
+        })
+    }
+
+    fn mark(
+        &mut self,
+        inputs: &Inputs<'_>,
+        plan: &Plan,
+        (offer, channel): (OfferSlot, Option<ChannelSlot>),
+        interaction: &Interaction,
+    ) {
+        let rules = &*inputs.snapshot.ruleset;
+        for rule in plan.suppressions_of(offer) {
+            let outcome = rules.suppressions[*rule as usize].outcome;
+            if interaction.outcomes.has(outcome) {
+                self.apply(inputs, *rule, (rules.offer(offer), channel), interaction);
+            }
+        }
+        for outcome in interaction.outcomes.iter() {
+            for rule in plan.suppressions_after(outcome) {
+                self.apply(inputs, *rule, (rules.offer(offer), channel), interaction);
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        inputs: &Inputs<'_>,
+        index: u32,
+        (offer, channel): (&Offer, Option<ChannelSlot>),
+        interaction: &Interaction,
+    ) {
+        let rules = &*inputs.snapshot.ruleset;
+        let rule = &rules.suppressions[index as usize];
+        if !holds(rule, interaction, inputs.now) {
+            return;
+        }
+        let Some(key) = key(rule.scope, false, Some(offer), channel) else { return };
+        let reason = if rule.outcome == OutcomeType::Decline { interaction.reason } else { ReasonCode(0) };
+        let mark = Mark {
+            rule: index,
+            reason,
+            outcome: rule.outcome,
+            until: happened_at(rule, interaction).plus_us(rule.for_us),
+        };
+        if rule.count <= 1 || self.tally(index, key as u32) >= rule.count {
+            let at = base(rules, rule.scope) + key;
+            self.place(rules, at, mark);
+        }
+    }
+
+    fn tally(&mut self, rule: u32, key: u32) -> u32 {
+        if let Some(found) = self.tallies.iter_mut().find(|t| t.0 == rule && t.1 == key) {
+            found.2 += 1;
+            return found.2;
+        }
+        self.tallies.push((rule, key, 1));
+        1
+    }
+
+    fn place(&mut self, rules: &Ruleset, at: usize, mark: Mark) {
+        if !self.marked {
+            self.marked = true;
+            self.marks.clear();
+            self.marks.resize(base(rules, Scope::All) + 1, None);
+        }
+        let slot = &mut self.marks[at];
+        if slot.is_none_or(|old| mark.rank() < old.rank()) {
+            *slot = Some(mark);
+        }
+    }
+
+    /// What suppresses an offer on a channel, if anything.
+    pub fn suppressed(&self, rules: &Ruleset, offer: &Offer, channel: ChannelSlot) -> Option<Mark> {
+        if !self.marked {
+            return None;
+        }
+        [Scope::Offer, Scope::Group, Scope::Issue, Scope::Channel, Scope::All]
+            .into_iter()
+            .filter_map(|scope| {
+                let key = key(scope, false, Some(offer), Some(channel))?;
+                self.marks[base(rules, scope) + key]
+            })
+            .min_by_key(|mark| mark.rank())
+    }
+}
+
+/// Whether an interaction reached the person as its channel counts it. Later
+/// outcomes imply the contact; what was cancelled unseen is none.
+pub(super) fn is_contact(interaction: &Interaction, channel: Option<&Channel>) -> bool {
+    let reached = interaction.outcomes.intersects(OutcomeSet::REACHED);
+    let counts = channel.is_some_and(|c| interaction.outcomes.intersects(c.counts_on));
+    reached || counts && !interaction.outcomes.has(OutcomeType::Cancelled)
+}
+
+/// Whether a limit looks at a channel.
+pub(super) fn counts_on(limit: &Limit, rules: &Ruleset, channel: Option<ChannelSlot>) -> bool {
+    let kind = || channel.map(|slot| rules.channel(slot).kind);
+    limit.channel.is_none_or(|wanted| channel == Some(wanted))
+        && limit.channel_kind.is_none_or(|wanted| kind() == Some(wanted))
+}
+
+/// Whether an outcome is of the rule's kind and still within its time.
+fn holds(rule: &Suppression, interaction: &Interaction, now: Timestamp) -> bool {
+    let at = happened_at(rule, interaction);
+    rule.reason.is_none_or(|wanted| wanted == interaction.reason) && now.since_us(at) < rule.for_us
+}
+
+/// When the outcome came that a rule looks at.
+fn happened_at(rule: &Suppression, interaction: &Interaction) -> Timestamp {
+    match rule.outcome {
+        OutcomeType::Decided | OutcomeType::Impression | OutcomeType::Handoff | OutcomeType::Cancelled => {
+            interaction.at
+        }
+        _ => interaction.answered_at.max(interaction.at),
+    }
+}
+
+/// The counter a thing belongs to within a scope.
+pub(super) fn key(scope: Scope, single: bool, offer: Option<&Offer>, channel: Option<ChannelSlot>) -> Option<usize> {
+    match scope {
+        Scope::Offer if single => Some(0),
+        Scope::Offer => offer.map(|o| o.slot.index()),
+        Scope::Group => offer.map(|o| o.group.index()),
+        Scope::Issue => offer.map(|o| o.issue.index()),
+        Scope::Channel => channel.map(|c| c.index()),
+        Scope::All => Some(0),
+    }
+}
+
+/// Where the marks of a scope begin.
+fn base(rules: &Ruleset, scope: Scope) -> usize {
+    let sizes = [rules.offers.len(), rules.groups.len(), rules.issues.len(), rules.channels.len()];
+    let before = match scope {
+        Scope::Offer => 0,
+        Scope::Group => 1,
+        Scope::Issue => 2,
+        Scope::Channel => 3,
+        Scope::All => 4,
+    };
+    sizes[..before].iter().sum()
+}

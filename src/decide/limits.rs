@@ -1,0 +1,64 @@
+//! Room under limits, for claims: the same counting as stage 4, for one offer
+//! on one channel.
+
+use crate::{
+    domain::{Interaction, Profile, Reservation, Timestamp},
+    rules::{Channel, Limit, Offer, Ruleset, Window},
+};
+
+use super::{
+    calendar,
+    history::{counts_on, is_contact, key},
+};
+
+/// The first moment a window that ends at `now` counts.
+pub fn window_from(ruleset: &Ruleset, window: Window, now: Timestamp) -> Timestamp {
+    calendar::window_from(window, now, &ruleset.time_zone)
+}
+
+/// Whether every limit of an offer has room for one more contact on a channel,
+/// given the customer's history and open reservations.
+pub fn has_room(
+    ruleset: &Ruleset,
+    profile: &Profile,
+    open: &[Reservation],
+    (offer, channel): (&Offer, &Channel),
+    now: Timestamp,
+) -> bool {
+    offer.limits.iter().map(|slot| &ruleset.limits[slot.index()]).all(|limit| {
+        let Some(wanted) = counter(limit, ruleset, offer, channel) else { return true };
+        let from = window_from(ruleset, limit.window, now);
+        let same_counter = |i: crate::domain::OfferId, c: crate::domain::ChannelId| {
+            let offer = ruleset.offer_slots.get(&i).map(|slot| ruleset.offer(*slot));
+            let channel = ruleset.channel_slots.get(&c).map(|slot| ruleset.channel(*slot));
+            offer
+                .zip(channel)
+                .is_some_and(|(o, c)| o.limits.contains(&limit.slot) && counter(limit, ruleset, o, c) == Some(wanted))
+        };
+        let contact = |i: &&Interaction| {
+            let channel = ruleset.channel_slots.get(&i.channel).map(|slot| ruleset.channel(*slot));
+            i.at >= from && is_contact(i, channel) && same_counter(i.offer, i.channel)
+        };
+        let seen = profile.interactions.iter().filter(contact).count();
+        let held = |r: &&Reservation| {
+            let known = |i: &Interaction| {
+                let channel = ruleset.channel_slots.get(&i.channel).map(|slot| ruleset.channel(*slot));
+                i.decision == r.decision && i.offer == r.offer && i.channel == r.channel && is_contact(i, channel)
+            };
+            r.expires_at > now
+                && r.at >= from
+                && same_counter(r.offer, r.channel)
+                && !profile.interactions.iter().any(known)
+        };
+        let held = open.iter().filter(held).count();
+        seen + held < limit.max as usize
+    })
+}
+
+/// The counter of a limit that a contact falls on; `None` when it does not count.
+fn counter(limit: &Limit, ruleset: &Ruleset, offer: &Offer, channel: &Channel) -> Option<usize> {
+    if !counts_on(limit, ruleset, Some(channel.slot)) {
+        return None;
+    }
+    key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel.slot))
+}
