@@ -19,5 +19,7 @@ pub mod customer;
 pub mod predict;
 pub mod rules;
 
+pub mod campaign;
 pub mod decide;
 pub mod learn;
+pub mod store;

@@ -1,9 +1,32 @@
 //! Reservations and budgets of this process: what was decided and not yet seen.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::domain::{CustomerKey, DecisionId, OfferId, Reservation, Timestamp};
 
+use super::budgets::{Budgets, Presentation, Sign};
+
+/// Locks that the customers are spread over.
+const SHARDS: usize = 64;
+/// Most live reservations of a customer; the first to lapse goes first.
+pub const RESERVATIONS_MAX: usize = 256;
+/// A shard is swept for lapsed customers when it holds twice what the last
+/// sweep left, and at least this many.
+const SWEEP_LEN_MIN: usize = 1_024;
+
 /// Reservations per customer and budget claims per offer, in sharded maps.
-pub struct Ledger {}
+#[derive(Debug)]
+pub struct Ledger {
+    customers: Vec<Mutex<Shard>>,
+    budgets: Budgets,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    reservations: HashMap<CustomerKey, Vec<Reservation>>,
+    left_by_sweep: usize,
+}
 
 /// A budget to claim from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,42 +39,131 @@ pub struct BudgetClaim {
     pub window_from: Timestamp,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { customers: (0..SHARDS).map(|_| Mutex::default()).collect(), budgets: Budgets::default() }
+    }
+}
+
 impl Ledger {
     /// The live reservations of a customer, appended to a buffer.
-    pub fn reservations(&self, _customer: CustomerKey, _now: Timestamp, _into: &mut Vec<Reservation>) {}
+    pub fn reservations(&self, customer: CustomerKey, now: Timestamp, into: &mut Vec<Reservation>) {
+        let shard = self.shard(customer);
+        if let Some(held) = shard.reservations.get(&customer) {
+            into.extend(held.iter().filter(|r| r.expires_at > now));
+        }
+    }
 
     /// Runs a check under the customer's lock and adds the reservations it
     /// answers. The check sees the live reservations; it must be quick and
-    /// must not touch another map.
+    /// must not touch another map. Adding a presentation again replaces it.
     pub fn claim<R>(
         &self,
-        _customer: CustomerKey,
-        _now: Timestamp,
+        customer: CustomerKey,
+        now: Timestamp,
         check: impl FnOnce(&[Reservation]) -> (Vec<Reservation>, R),
     ) -> R {
-        check(&[]).1
+        let mut shard = self.shard(customer);
+        shard.sweep_when_large(now);
+        let Some(held) = shard.reservations.get_mut(&customer) else {
+            let (mut added, answer) = check(&[]);
+            if !added.is_empty() {
+                added.truncate(RESERVATIONS_MAX);
+                shard.reservations.insert(customer, added);
+            }
+            return answer;
+        };
+        held.retain(|r| r.expires_at > now);
+        let (added, answer) = check(held);
+        for reservation in added {
+            hold(held, reservation);
+        }
+        answer
     }
 
     /// Whether a budget has room now.
-    pub fn has_room(&self, _claim: &BudgetClaim, _now: Timestamp) -> bool {
-        true
+    pub fn has_room(&self, claim: &BudgetClaim, now: Timestamp) -> bool {
+        self.budgets.has_room(claim, now)
     }
 
     /// Claims one unit for a decision until it lapses; false when it is spent.
     /// Claiming again with the same decision claims nothing more.
-    pub fn claim_budget(
-        &self,
-        _claim: &BudgetClaim,
-        _decision: DecisionId,
-        _now: Timestamp,
-        _lapses: Timestamp,
-    ) -> bool {
-        true
+    pub fn claim_budget(&self, claim: &BudgetClaim, decision: DecisionId, now: Timestamp, lapses: Timestamp) -> bool {
+        self.budgets.claim(claim, decision, now, lapses)
     }
 
-    /// Takes the reservation and the budget unit of a presentation back.
-    pub fn release(&self, _customer: Option<CustomerKey>, _decision: DecisionId, _offer: OfferId) {}
+    /// Takes the reservation and the budget unit of a presentation back; a unit
+    /// that was seen stays.
+    pub fn release(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
+        self.release_reservation(customer, decision, offer);
+        let _ = self.budgets.release(decision, offer);
+    }
 
-    /// Makes the budget unit of a presentation permanent (it was seen).
-    pub fn confirm(&self, _decision: DecisionId, _offer: OfferId) {}
+    /// Takes the reservation of a presentation back.
+    pub(crate) fn release_reservation(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
+        let Some(customer) = customer else { return };
+        let mut shard = self.shard(customer);
+        if let Some(held) = shard.reservations.get_mut(&customer) {
+            held.retain(|r| r.decision != decision || r.offer != offer);
+            if held.is_empty() {
+                shard.reservations.remove(&customer);
+            }
+        }
+    }
+
+    /// Makes the budget unit of a presentation permanent (it was seen). The
+    /// writer does so for every outcome it applies; a presentation counts once
+    /// until its claim lapses. The reservation stays until it lapses: who counts
+    /// both the history and the reservations tells them apart by decision.
+    pub fn confirm(&self, decision: DecisionId, offer: OfferId) {
+        let until = Timestamp::from_millis(i64::try_from(decision.unix_ms()).unwrap_or(i64::MAX));
+        let _ = self.budgets.confirm(&Presentation { decision, offer, until }, Sign::Seen);
+    }
+
+    /// The budgets, for keeping them over a restart.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// Puts a reservation back after a restart.
+    pub(crate) fn restore(&self, customer: CustomerKey, reservation: Reservation) {
+        let mut shard = self.shard(customer);
+        hold(shard.reservations.entry(customer).or_default(), reservation);
+    }
+
+    fn shard(&self, customer: CustomerKey) -> MutexGuard<'_, Shard> {
+        // a keyed hash is spread evenly already
+        let at = (customer.0 as usize) % SHARDS;
+        // a panic elsewhere leaves whole reservations behind: go on
+        self.customers[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn sweep_when_large(&mut self, now: Timestamp) {
+        if self.reservations.len() < SWEEP_LEN_MIN.max(2 * self.left_by_sweep) {
+            return;
+        }
+        self.reservations.retain(|_, held| {
+            held.retain(|r| r.expires_at > now);
+            !held.is_empty()
+        });
+        self.left_by_sweep = self.reservations.len();
+    }
+}
+
+/// INVARIANT: each (decision, offer, channel) once, at most [`RESERVATIONS_MAX`].
+fn hold(held: &mut Vec<Reservation>, reservation: Reservation) {
+    let same = |r: &Reservation| {
+        r.decision == reservation.decision && r.offer == reservation.offer && r.channel == reservation.channel
+    };
+    match held.iter_mut().find(|r| same(r)) {
+        Some(known) => *known = reservation,
+        None => held.push(reservation),
+    }
+    if held.len() > RESERVATIONS_MAX
+        && let Some(first) = (0..held.len()).min_by_key(|at| held[*at].expires_at)
+    {
+        held.swap_remove(first);
+    }
 }

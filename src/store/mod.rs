@@ -1,264 +1,89 @@
 //! State at rest: the event log, hot profiles, the embedded store, the ledger
-//! of reservations. Everything that is written goes through one writer thread.
+//! of reservations. Everything that is written goes through one writer thread:
+//!
+//! `record` or `submit_decision` -> `writer` (log, then memory, then the
+//! answer) -> `materialise` (the embedded store) and `sync` (the disk).
+//! Reading order: `types`, `shared`, `writer`, `submit`, `group`, `appender`,
+//! `overlay`, `materialise`, `recovery`, `history`.
 
+mod appender;
+mod bell;
+mod budgets;
+pub mod codec;
+mod embedded;
+mod frames;
+mod group;
+mod history;
+mod hot;
+mod identity;
+mod journals;
+pub mod key_journal;
+pub mod key_ring;
 pub mod ledger;
+pub mod log;
+mod materialise;
+mod modes;
+mod overlay;
+mod pairs;
+mod recent;
+mod recovery;
+mod sampled;
+pub mod seal;
+mod shared;
+mod submit;
+mod sync;
+mod types;
+mod writer;
 
-use std::{path::PathBuf, sync::Arc};
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{oneshot, watch};
 
 use crate::domain::{
-    CustomerKey, DecisionId, DegradedSet, Event, Identity, IdentityHash, IdentityTypeId, Match, OfferId, Profile,
-    Reason, Request, Reservation, RulesetHash, Tallies, Timestamp,
+    CustomerKey, DecisionId, Identity, IdentityHash, IdentityTypeId, ItemId, RulesetHash, Tallies, Timestamp,
 };
 use crate::rules::SourceFile;
 
+use appender::Appender;
+use bell::Queue;
+use embedded::Embedded;
+use history::Wanted;
+use journals::Journals;
+use log::{EventLog, Opened};
+use recent::{RecentDecisions, Versions};
+use recovery::Recovery;
+use shared::{Secrets, Shared};
+use sync::SyncJob;
+use writer::{Command, Writer};
+
 pub use ledger::Ledger;
+pub use types::*;
 
-/// Where and how much. Every size in bytes.
-#[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// The data directory; created when missing.
-    pub dir: PathBuf,
-    /// A segment of the event log is closed at this size.
-    pub segment_bytes: u64,
-    /// The most the event log may take; the oldest segments whose effects are
-    /// in the store go first, then writes are refused.
-    pub log_bytes_max: u64,
-    /// The most hot profiles may take.
-    pub hot_bytes_max: u64,
-    /// The longest a reservation lives, microseconds; how far back start-up
-    /// reads decisions.
-    pub reserve_us_max: i64,
-}
-
-impl StoreConfig {
-    /// The defaults in a directory.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            segment_bytes: 64 << 20,
-            log_bytes_max: 2 << 30,
-            hot_bytes_max: 512 << 20,
-            reserve_us_max: 2 * 3_600 * 1_000_000,
-        }
-    }
-}
-
-/// What can go wrong at rest.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The operating system refused.
-    #[error("{doing}: {source}")]
-    Io {
-        /// What was being done, with the path.
-        doing: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// What was read is not what was written.
-    #[error("{0}")]
-    Corrupt(String),
-    /// The log has no room; nothing was stored.
-    #[error(
-        "the event log is full (limit `{limit_bytes}` bytes): free disk space or raise `log_bytes_max`, then send it again"
-    )]
-    Full {
-        /// The limit.
-        limit_bytes: u64,
-    },
-    /// The store is closing.
-    #[error("the service is shutting down; send it again later")]
-    Closed,
-}
-
-/// A profile in memory, with what recording its decisions needs.
-#[derive(Debug)]
-pub struct HotProfile {
-    /// The customer.
-    pub profile: Profile,
-    /// Content hash (XXH3-128) of the encoded profile.
-    pub hash: u128,
-}
-
-/// What a set of identities stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolved {
-    /// One customer.
-    Known(CustomerKey),
-    /// Nobody yet.
-    Unknown,
-    /// More than one customer.
-    Ambiguous,
-    /// Memory cannot tell: ask [`Store::resolve`].
-    NotLoaded,
-}
-
-/// Who an event belongs to.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// Whom the identities name; created when nobody has them.
-    Identities(Vec<Identity>),
-    /// A customer by key (from a token).
-    Customer(CustomerKey),
-    /// Nobody: a visitor without a profile. Only outcomes.
-    Anonymous,
-}
-
-/// What an acknowledgement promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Strength {
-    /// Written: survives the end of the process.
-    Process,
-    /// Synced: survives the loss of power.
-    Disk,
-}
-
-/// One event to store.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// Whose.
-    pub target: Target,
-    /// What; its id makes it idempotent.
-    pub event: Event,
-    /// Hash of its content: the same id with another content is a conflict.
-    pub content: u64,
-    /// How strong the acknowledgement must be.
-    pub strength: Strength,
-}
-
-/// What became of one submission.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    /// What became of it.
-    pub status: ReceiptStatus,
-    /// Whose it was.
-    pub customer: Option<CustomerKey>,
-    /// The customer's version afterwards; 0 without a customer.
-    pub version: u64,
-    /// Whether the customer was created.
-    pub created: bool,
-}
-
-/// What became of one submission.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReceiptStatus {
-    /// Stored, with this promise.
-    Recorded,
-    /// Stored before; nothing changed.
-    Duplicate,
-    /// Its id was stored with other content.
-    Conflict,
-    /// Cannot be stored; says why and what to do.
-    Refused(String),
-    /// No room; send it again later.
-    Exhausted,
-}
-
-/// One decision to record: all that replay needs.
-#[derive(Clone, Debug)]
-pub struct DecisionRecord {
-    /// UUIDv7.
-    pub id: DecisionId,
-    /// The moment.
-    pub now: Timestamp,
-    /// The question. Identity values are not stored, their hashes are.
-    pub request: Request,
-    /// What the identities matched.
-    pub matched: Match,
-    /// The customer as read; `None` for the shared anonymous profile.
-    pub customer: Option<Arc<HotProfile>>,
-    /// The ruleset.
-    pub ruleset: RulesetHash,
-    /// The version of the tallies behind the models.
-    pub model_version: u64,
-    /// The id of the signing key.
-    pub signing_key: u32,
-    /// Open reservations read.
-    pub reservations: Vec<Reservation>,
-    /// Offers whose budget was spent.
-    pub exhausted: Vec<OfferId>,
-    /// Offers denied after ranking.
-    pub denied: Vec<(OfferId, Reason)>,
-    /// Offers that kept their order.
-    pub keep_order: Vec<OfferId>,
-    /// What was wrong.
-    pub degraded: DegradedSet,
-    /// The customer state token in the answer.
-    pub consistency_token: Box<str>,
-    /// Digest (XXH3-64) of the answer.
-    pub digest: u64,
-    /// What was chosen.
-    pub winners: Vec<WinnerRecord>,
-    /// (offer, channel) pairs that passed engagement policy; counted in the
-    /// tallies, not stored.
-    pub eligible: Vec<(OfferId, crate::domain::ChannelId)>,
-    /// Set when the customer now counts for the lift for the first time:
-    /// whether in the holdout.
-    pub exposed: Option<bool>,
-}
-
-/// What was chosen for one slot.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WinnerRecord {
-    /// Index of the placement in the request; 0 for an open question.
-    pub placement: u16,
-    /// The offer.
-    pub offer: OfferId,
-    /// The channel.
-    pub channel: crate::domain::ChannelId,
-    /// Its net priority.
-    pub net_priority: f32,
-    /// The probability it was chosen with.
-    pub probability: f32,
-    /// Whether it counts as a contact from now on.
-    pub counts_now: bool,
-    /// When its reservation lapses; `None` without one.
-    pub reserved_until: Option<Timestamp>,
-}
-
-/// A decision read back, with the state it read.
-#[derive(Clone, Debug)]
-pub struct StoredDecision {
-    /// The record; `eligible` is empty, identity values are empty.
-    pub record: DecisionRecord,
-    /// The tallies at its model version.
-    pub tallies: Arc<Tallies>,
-}
-
-/// Counters of the store, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreStats {
-    /// Hot profiles.
-    pub hot_profiles: u64,
-    /// Bytes of hot profiles (estimated heap).
-    pub hot_bytes: u64,
-    /// Hot lookups that found the profile.
-    pub hot_hits: u64,
-    /// Hot lookups that did not.
-    pub hot_misses: u64,
-    /// Profiles evicted from memory.
-    pub evictions: u64,
-    /// Bytes of the event log.
-    pub log_bytes: u64,
-    /// Records appended.
-    pub log_records: u64,
-    /// Syncs to disk.
-    pub fsyncs: u64,
-    /// Microseconds spent in them, in all.
-    pub fsync_us_total: u64,
-    /// Longest of them since start, microseconds.
-    pub fsync_us_max: u64,
-    /// Decisions that could not be recorded.
-    pub decisions_dropped: u64,
-    /// Submissions refused for want of room.
-    pub exhausted: u64,
-    /// Records waiting for the writer.
-    pub queue_len: u64,
-    /// Log records not yet in the embedded store.
-    pub unmaterialised: u64,
-}
+/// Segments that the whole log has room for, at least.
+const SEGMENTS_MIN: u64 = 4;
 
 /// The store.
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+    writer: Queue<Command>,
+    tallies: watch::Receiver<Arc<Tallies>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What was found in a data directory.
+struct Found {
+    shared: Arc<Shared>,
+    log: EventLog,
+    tallies: Tallies,
+}
 
 impl Store {
     /// Opens or creates a data directory and recovers: what the log has and
@@ -267,58 +92,112 @@ impl Store {
     /// # Errors
     /// Another process has it open, the disk fails, or a file is damaged
     /// beyond a torn tail of the log.
-    pub fn open(_config: StoreConfig) -> Result<Self, StoreError> {
-        Ok(Self {})
+    pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        let mut found = find(config)?;
+        // what was applied since its last publication is not what that version told
+        found.tallies.version += 1;
+        let published = Arc::new(found.tallies.clone());
+        let (watch, tallies) = watch::channel(Arc::clone(&published));
+        let storing = materialise::start(Arc::clone(&found.shared))?;
+        let (syncer, syncing) = sync::start(Arc::clone(&found.shared))?;
+        let shared = Arc::clone(&found.shared);
+        let (writer, writing) = start_writer(found, published, watch, syncer)?;
+        Ok(Self { shared, writer, tallies, threads: Mutex::new(vec![writing, syncing, storing]) })
     }
 
     /// The keyed hash of an identity, by the data directory's own secret.
-    pub fn identity_hash(&self, _kind: IdentityTypeId, _value: &str) -> IdentityHash {
-        IdentityHash(0)
+    pub fn identity_hash(&self, kind: IdentityTypeId, value: &str) -> IdentityHash {
+        self.shared.hasher.identity(kind, value)
     }
 
     /// What the identities stand for, as far as memory knows.
-    pub fn resolve_hot(&self, _identities: &[Identity]) -> Resolved {
-        Resolved::Unknown
+    pub fn resolve_hot(&self, identities: &[Identity]) -> Resolved {
+        self.shared.aliases.resolve(identities)
     }
 
     /// What the identities stand for. Never [`Resolved::NotLoaded`].
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn resolve(&self, _identities: &[Identity]) -> Result<Resolved, StoreError> {
-        Ok(Resolved::Unknown)
+    pub async fn resolve(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
+        match self.resolve_hot(identities) {
+            Resolved::NotLoaded => {}
+            known => return Ok(known),
+        }
+        let hashes: Vec<_> = identities.iter().map(|identity| identity.hash).collect();
+        let shared = Arc::clone(&self.shared);
+        let owners = blocking(move || hashes.into_iter().map(|hash| shared.owner(hash)).collect::<Result<Vec<_>, _>>());
+        let mut resolved = Resolved::Unknown;
+        for owner in owners.await?.into_iter().flatten() {
+            resolved = match resolved {
+                Resolved::Known(known) if known != owner => return Ok(Resolved::Ambiguous),
+                _ => Resolved::Known(owner),
+            };
+        }
+        Ok(resolved)
     }
 
     /// A profile in memory.
-    pub fn hot(&self, _key: CustomerKey) -> Option<Arc<HotProfile>> {
-        None
+    pub fn hot(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
+        self.shared.hot.get(key)
     }
 
     /// A profile, loaded when it is not in memory; simultaneous misses load once.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn profile(&self, _key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
-        Ok(None)
+    pub async fn profile(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
+        match self.shared.hot.peek(key) {
+            Some(hot) => Ok(Some(hot)),
+            None => self.shared.load_once(key).await,
+        }
     }
 
     /// Stores events in this order; answers once each has its strength.
-    pub async fn record(&self, _batch: Vec<Submission>) -> Vec<Receipt> {
-        Vec::new()
+    pub async fn record(&self, batch: Vec<Submission>) -> Vec<Receipt> {
+        let len = batch.len();
+        let refused =
+            || vec![Receipt { status: ReceiptStatus::Exhausted, customer: None, version: 0, created: false }; len];
+        let (reply, answer) = oneshot::channel();
+        if !self.send(Command::Record { batch, reply }).await {
+            return refused();
+        }
+        // the writer goes without answering only when the store is closed
+        answer.await.unwrap_or_else(|_| refused())
+    }
+
+    /// Sends a command once there is room; false when the store is closed.
+    async fn send(&self, command: Command) -> bool {
+        let Ok(permit) = self.shared.record_room.acquire().await else { return false };
+        // given back by the writer
+        permit.forget();
+        self.writer.send(command)
     }
 
     /// Queues a decision for the log. Never waits; false when it was dropped
     /// because the queue or the log is full.
-    pub fn submit_decision(&self, _record: DecisionRecord) -> bool {
-        false
+    pub fn submit_decision(&self, record: DecisionRecord) -> bool {
+        let sent = !self.shared.log_full.load(Relaxed)
+            && self.shared.take_decision_room(record.heap_bytes())
+            && self.writer.send_quietly(Command::Decision(Box::new(record)));
+        if !sent {
+            self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
+        }
+        sent
     }
 
     /// Reads a decision back, also one that is still queued.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn decision(&self, _id: DecisionId) -> Result<Option<StoredDecision>, StoreError> {
-        Ok(None)
+    pub async fn decision(&self, id: DecisionId) -> Result<Option<StoredDecision>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        if !self.send(Command::Locate { id, reply }).await {
+            return Err(StoreError::Closed);
+        }
+        let located = answer.await.map_err(|_| StoreError::Closed)?;
+        let shared = Arc::clone(&self.shared);
+        blocking(move || history::read(&shared, id, &located)).await
     }
 
     /// Visits decisions made in `[from, until)` in order of the log until the
@@ -328,52 +207,70 @@ impl Store {
     /// The log cannot be read.
     pub fn scan_decisions(
         &self,
-        _from: Option<Timestamp>,
-        _until: Option<Timestamp>,
-        _visit: &mut dyn FnMut(StoredDecision) -> bool,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        visit: &mut dyn FnMut(StoredDecision) -> bool,
     ) -> Result<(), StoreError> {
-        Ok(())
+        let (reply, answer) = channel();
+        if !self.writer.send(Command::Flush(reply)) {
+            return Err(StoreError::Closed);
+        }
+        let segments = answer.recv().map_err(|_| StoreError::Closed)?;
+        let first = from.unwrap_or(Timestamp(i64::MIN));
+        let near = history::near(&segments, first, until.unwrap_or(Timestamp(i64::MAX)));
+        history::scan(&self.shared, &near, &Wanted { id: None, from, until }, visit)
     }
 
     /// The published tallies; changes at most every 50 ms. Every version that
     /// is published can be read back by [`Store::decision`].
-    pub fn tallies(&self) -> tokio::sync::watch::Receiver<Arc<Tallies>> {
-        tokio::sync::watch::channel(Arc::new(Tallies::default())).1
+    pub fn tallies(&self) -> watch::Receiver<Arc<Tallies>> {
+        self.tallies.clone()
     }
 
     /// When the oldest record of the log was written.
     pub fn oldest_record(&self) -> Option<Timestamp> {
-        None
+        Some(self.shared.oldest_us.load(Relaxed)).filter(|at| *at != i64::MIN).map(Timestamp)
+    }
+
+    /// The latest time that a record of the log has: what a clock must not
+    /// fall behind. The smallest moment while there is no record.
+    pub fn latest_time(&self) -> Timestamp {
+        self.shared.latest()
     }
 
     /// Reservations and budgets of this process.
     pub fn ledger(&self) -> &Ledger {
-        static LEDGER: Ledger = Ledger {};
-        &LEDGER
+        &self.shared.ledger
     }
 
     /// The name behind the stable hash of an item that an event named, if kept.
-    pub fn item_name(&self, _item: crate::domain::ItemId) -> Option<Arc<str>> {
-        None
+    pub fn item_name(&self, item: ItemId) -> Option<Arc<str>> {
+        self.shared.names.read().unwrap_or_else(PoisonError::into_inner).get(&item).cloned()
     }
 
     /// Remembers item names, so that a view can show them. Bounded; durable.
-    pub fn remember_items(&self, _names: &[Box<str>]) {}
+    pub fn remember_items(&self, names: &[Box<str>]) {
+        let new: Vec<_> = names.iter().filter(|name| self.item_name(ItemId::of(name)).is_none()).cloned().collect();
+        if !new.is_empty() {
+            // only fails when closed: then nothing is recorded any more either
+            self.writer.send_quietly(Command::Names(new));
+        }
+    }
 
     /// Keeps the files of a ruleset under its hash. Blocking.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn save_ruleset(&self, _hash: RulesetHash, _files: &[SourceFile]) -> Result<(), StoreError> {
-        Ok(())
+    pub fn save_ruleset(&self, hash: RulesetHash, files: &[SourceFile]) -> Result<(), StoreError> {
+        self.shared.mended(self.shared.embedded.save_ruleset(hash, files))
     }
 
     /// The files of a ruleset kept before. Blocking.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn load_ruleset(&self, _hash: RulesetHash) -> Result<Option<Vec<SourceFile>>, StoreError> {
-        Ok(None)
+    pub fn load_ruleset(&self, hash: RulesetHash) -> Result<Option<Vec<SourceFile>>, StoreError> {
+        self.shared.mended(self.shared.embedded.load_ruleset(hash))
     }
 
     /// The 32-byte secret of this data directory for a purpose (`links`,
@@ -382,15 +279,113 @@ impl Store {
     ///
     /// # Errors
     /// The key file cannot be read or written.
-    pub fn key_ring(&self, _purpose: &str) -> Result<Vec<(u32, [u8; 32])>, StoreError> {
-        Ok(Vec::new())
+    pub fn key_ring(&self, purpose: &str) -> Result<Vec<(u32, [u8; 32])>, StoreError> {
+        key_ring::load_or_create(&self.shared.config.dir, purpose)
+    }
+
+    /// Whether everything that is recorded can be kept: false while the
+    /// embedded store or syncing fails, when a thread ended, and once closed.
+    pub fn healthy(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = self.shared.store_failing.load(Relaxed) || self.shared.sync_failing.load(Relaxed);
+        !failing && !threads.is_empty() && !threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Counters now.
     pub fn stats(&self) -> StoreStats {
-        StoreStats::default()
+        self.shared.stats()
     }
 
     /// Writes everything out and stops the threads. Blocking.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        // fails when it is closed already
+        self.writer.send(Command::Close);
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // a thread that panicked has nothing left to write
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Runs what reads files where it stops nobody.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(read).await.unwrap_or(Err(StoreError::Closed))
+}
+
+fn find(mut config: StoreConfig) -> Result<Found, StoreError> {
+    config.check()?;
+    // the segment being written never goes: the others must be most of the log
+    config.segment_bytes = config.segment_bytes.min(config.log_bytes_max / SEGMENTS_MIN);
+    modes::prepare(&config.dir)?;
+    let log_dir = history::log_dir(&config.dir);
+    // first: its lock keeps other processes out of the whole directory
+    let embedded = Embedded::open(&config.dir.join("rapport.redb"))?;
+    let secrets = Secrets {
+        identity: key_ring::secret(&config.dir, key_ring::IDENTITY)?,
+        store: key_ring::secret(&config.dir, key_ring::STORE)?,
+    };
+    let (journals, keys) = Journals::open(&config.dir)?;
+    let (mut log, Opened { segments, .. }) = EventLog::open(&log_dir, config.segment_bytes)?;
+    let overview = embedded.overview()?;
+    // a tail that was lost with the power may be in the embedded store
+    log.skip_to(overview.sequence + 1);
+    let shared = Arc::new(Shared::new(config, embedded, journals, &secrets));
+    shared.materialised.store(overview.sequence, Relaxed);
+    segments.iter().filter_map(|s| s.last_time.max(s.first_time)).for_each(|at| shared.saw_time(at));
+    shared.keep_names(overview.names.into_iter());
+    for (offer, bucket, count) in overview.budgets {
+        shared.ledger.budgets().restore_seen(offer, bucket, count);
+    }
+    let recovery = Recovery {
+        shared: &shared,
+        stored: overview.sequence,
+        keys: HashMap::from_iter(keys),
+        tallies: overview.tallies,
+        group: Default::default(),
+        last_sequence: overview.sequence,
+    };
+    let tallies = recovery.run(&segments)?;
+    if shared.overlay.records() == 0 {
+        // every key is stored; what is left of them goes with the next ones
+        let _ = shared.journals.wipe_all();
+    }
+    Ok(Found { shared, log, tallies })
+}
+
+fn start_writer(
+    found: Found,
+    published: Arc<Tallies>,
+    watch: watch::Sender<Arc<Tallies>>,
+    syncer: Sender<SyncJob>,
+) -> Result<(Queue<Command>, JoinHandle<()>), StoreError> {
+    let appender = Appender::new(found.log, Arc::clone(&published), found.shared.store_key.clone());
+    appender.note(&found.shared);
+    let mut versions = Versions::default();
+    versions.add(published);
+    let writer = Writer {
+        shared: found.shared,
+        appender,
+        tallies: found.tallies,
+        recent: RecentDecisions::default(),
+        versions,
+        watch,
+        syncer,
+        changed: Default::default(),
+        published_at: Instant::now(),
+        counted_at: Instant::now(),
+        failed_at: None,
+    };
+    let (queue, inbox) = bell::queue();
+    let thread = std::thread::Builder::new().name("rapport-writer".to_owned()).spawn(move || writer.run(inbox));
+    let thread = thread.map_err(|source| StoreError::Io { doing: "starting the writing thread".to_owned(), source })?;
+    Ok((queue, thread))
 }

@@ -1,0 +1,186 @@
+//! A decision as bytes: a public part, and a personal one to be sealed.
+
+use std::sync::Arc;
+
+use super::{
+    Reader, Writer,
+    request::{read_request, write_request},
+};
+use crate::{
+    domain::{
+        ChannelId, CustomerKey, DecisionId, DegradedSet, Match, OfferId, Reason, Request, Reservation, RulesetHash,
+        Timestamp,
+    },
+    store::{DecisionRecord, HotProfile, StoreError, WinnerRecord},
+};
+
+const VERSION: u8 = 1;
+/// Fewest bytes of a winner, of a reservation.
+const WINNER_BYTES_MIN: usize = 22;
+const RESERVATION_BYTES_MIN: usize = 30;
+
+const MATCHES: [Match; 4] = [Match::Known, Match::Anonymous, Match::New, Match::Ambiguous];
+
+/// Bits of a winner's flags.
+const COUNTS_NOW: u8 = 1;
+const RESERVED: u8 = 2;
+
+/// A decision read back, before its profile is found.
+#[derive(Clone, Debug)]
+pub struct DecodedDecision {
+    /// The record: `customer` is `None`, `eligible` is empty, identity values
+    /// are empty. Without the personal part the request, the reservations and
+    /// the consistency token are empty too.
+    pub record: DecisionRecord,
+    /// Whose it was, and the hash of the profile it read.
+    pub customer: Option<(CustomerKey, u128)>,
+}
+
+impl DecodedDecision {
+    /// The whole record, given the profile that was read.
+    pub fn into_record(self, customer: Option<Arc<HotProfile>>) -> DecisionRecord {
+        DecisionRecord { customer, ..self.record }
+    }
+}
+
+/// The public and the personal part of a decision.
+pub fn encode_decision(record: &DecisionRecord) -> (Vec<u8>, Vec<u8>) {
+    let (mut public, mut personal) = (Vec::with_capacity(256), Vec::with_capacity(256));
+    write_public(&mut Writer::new(&mut public), record);
+    let w = &mut Writer::new(&mut personal);
+    w.u8(VERSION);
+    write_request(w, &record.request);
+    w.list(&record.reservations, |w, reservation| write_reservation(w, reservation, record.now));
+    w.text(&record.consistency_token);
+    w.text(&record.public_url);
+    (public, personal)
+}
+
+/// Reads a decision. Without `personal` (erased, or not needed) only the
+/// public part is filled in.
+///
+/// # Errors
+/// The bytes are not exactly one encoded decision.
+pub fn decode_decision(public: &[u8], personal: Option<&[u8]>) -> Result<DecodedDecision, StoreError> {
+    let mut decoded = read_public(public)?;
+    if let Some(bytes) = personal {
+        let now = decoded.record.now;
+        let r = &mut Reader::new("decision's personal part", bytes);
+        r.version(VERSION)?;
+        decoded.record.request = read_request(r)?;
+        decoded.record.reservations = r.list(RESERVATION_BYTES_MIN, |r| read_reservation(r, now))?;
+        decoded.record.consistency_token = r.text()?.into();
+        decoded.record.public_url = r.text()?.into();
+        r.end()?;
+    }
+    Ok(decoded)
+}
+
+fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
+    w.u8(VERSION);
+    w.u128(record.id.0);
+    w.signed(record.now.0);
+    w.u8(record.matched as u8);
+    w.u64(record.ruleset.0);
+    w.varint(record.model_version);
+    w.varint(u64::from(record.signing_key));
+    w.list(&record.exhausted, |w, offer| w.u64(offer.0));
+    w.list(&record.denied, |w, (offer, reason)| {
+        w.u64(offer.0);
+        w.u8(*reason as u8);
+    });
+    w.list(&record.keep_order, |w, offer| w.u64(offer.0));
+    w.u8(record.degraded.0);
+    w.u64(record.digest);
+    w.list(&record.winners, |w, winner| write_winner(w, winner, record.now));
+    w.option(record.exposed, Writer::bool);
+    w.option(record.customer.as_deref(), |w, hot| {
+        w.u128(hot.profile.key.0);
+        w.u128(hot.hash);
+    });
+}
+
+fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
+    let r = &mut Reader::new("decision", bytes);
+    r.version(VERSION)?;
+    let id = DecisionId(r.u128()?);
+    let now = Timestamp(r.signed()?);
+    // The fields are read in the order they are written in.
+    let record = DecisionRecord {
+        id,
+        now,
+        request: Request::default(),
+        matched: r.choice(1, &MATCHES)?,
+        customer: None,
+        ruleset: RulesetHash(r.u64()?),
+        model_version: r.varint()?,
+        signing_key: r.narrow()?,
+        reservations: Vec::new(),
+        exhausted: r.list(8, |r| r.u64().map(OfferId))?,
+        denied: r.list(9, |r| Ok((OfferId(r.u64()?), r.choice(1, Reason::ALL)?)))?,
+        keep_order: r.list(8, |r| r.u64().map(OfferId))?,
+        degraded: DegradedSet(r.u8()?),
+        consistency_token: "".into(),
+        public_url: "".into(),
+        digest: r.u64()?,
+        winners: r.list(WINNER_BYTES_MIN, |r| read_winner(r, now))?,
+        eligible: Vec::new(),
+        exposed: r.option(Reader::bool)?,
+    };
+    let customer = r.option(|r| Ok((CustomerKey(r.u128()?), r.u128()?)))?;
+    r.end()?;
+    Ok(DecodedDecision { record, customer })
+}
+
+fn write_winner(w: &mut Writer<'_>, winner: &WinnerRecord, now: Timestamp) {
+    let counts_now = if winner.counts_now { COUNTS_NOW } else { 0 };
+    let reserved = if winner.reserved_until.is_some() { RESERVED } else { 0 };
+    w.u8(counts_now | reserved);
+    w.varint(u64::from(winner.placement));
+    w.u64(winner.offer.0);
+    w.u32(winner.channel.0);
+    w.u32(winner.net_priority.to_bits());
+    w.u32(winner.probability.to_bits());
+    if let Some(until) = winner.reserved_until {
+        w.signed(until.0.wrapping_sub(now.0));
+    }
+}
+
+fn read_winner(r: &mut Reader<'_>, now: Timestamp) -> Result<WinnerRecord, StoreError> {
+    let flags = r.u8()?;
+    if flags > (COUNTS_NOW | RESERVED) {
+        return Err(r.error(&format!("unknown flags `{flags}`")));
+    }
+    Ok(WinnerRecord {
+        placement: r.narrow()?,
+        offer: OfferId(r.u64()?),
+        channel: ChannelId(r.u32()?),
+        net_priority: f32::from_bits(r.u32()?),
+        probability: f32::from_bits(r.u32()?),
+        counts_now: flags & COUNTS_NOW != 0,
+        reserved_until: if flags & RESERVED != 0 { Some(read_near(r, now)?) } else { None },
+    })
+}
+
+fn write_reservation(w: &mut Writer<'_>, reservation: &Reservation, now: Timestamp) {
+    w.u128(reservation.decision.0);
+    w.u64(reservation.offer.0);
+    w.u32(reservation.channel.0);
+    w.signed(reservation.at.0.wrapping_sub(now.0));
+    w.signed(reservation.expires_at.0.wrapping_sub(now.0));
+}
+
+fn read_reservation(r: &mut Reader<'_>, now: Timestamp) -> Result<Reservation, StoreError> {
+    Ok(Reservation {
+        decision: DecisionId(r.u128()?),
+        offer: OfferId(r.u64()?),
+        channel: ChannelId(r.u32()?),
+        at: read_near(r, now)?,
+        expires_at: read_near(r, now)?,
+    })
+}
+
+/// A moment written as its distance from another.
+fn read_near(r: &mut Reader<'_>, now: Timestamp) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp(now.0.wrapping_add(r.signed()?)))
+}

@@ -1,0 +1,25 @@
+//! Nouns to bytes and back: compact, versioned, never panicking on any bytes.
+//!
+//! Every encoding starts with a version byte. Numbers are LEB128 varints,
+//! signed ones zigzag; ids are fixed width; texts and lists carry their length.
+
+mod bytes;
+mod decision;
+mod event;
+mod parts;
+mod profile;
+mod request;
+mod rule_files;
+mod tallies;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
+pub use bytes::{Reader, Writer};
+pub use decision::{DecodedDecision, decode_decision, encode_decision};
+pub use event::{decode_event, encode_event};
+pub use profile::{decode_profile, encode_profile};
+pub use rule_files::{decode_rule_files, encode_rule_files};
+pub use tallies::{TalliesDelta, decode_tallies, decode_tallies_delta, encode_tallies, encode_tallies_delta};

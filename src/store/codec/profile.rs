@@ -1,0 +1,255 @@
+//! A profile as bytes.
+
+use super::{
+    Reader, Writer,
+    parts::{
+        CONSENT_BYTES_MIN, IDENTITY_BYTES_MIN, Moments, Repeated, read_consent, read_identity, read_value,
+        write_consent, write_identity, write_value,
+    },
+};
+use crate::{
+    domain::{
+        ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventStat, EventTypeId, Interaction, ItemId, ItemTouch,
+        OfferId, OutcomeSet, Profile, ReasonCode, StoredAttribute, Timestamp,
+    },
+    store::StoreError,
+};
+
+const VERSION: u8 = 1;
+
+/// Fewest bytes of an entry.
+const ATTRIBUTE_BYTES_MIN: usize = 6;
+const STAT_BYTES_MIN: usize = 8;
+const INTERACTION_BYTES_MIN: usize = 6;
+const ITEM_BYTES_MIN: usize = 2;
+
+/// Bits of the flags byte.
+const OWN_ARM: u8 = 1;
+const DO_NOT_CONTACT: u8 = 2;
+const EXPOSED: u8 = 4;
+const EXPOSED_HOLDOUT: u8 = 8;
+const CONVERTED: u8 = 16;
+
+/// Appends a profile.
+pub fn encode_profile(profile: &Profile, into: &mut Vec<u8>) {
+    let w = &mut Writer::new(into);
+    w.u8(VERSION);
+    write_head(w, profile);
+    w.list(&profile.identities, write_identity);
+    write_attributes(w, &profile.attributes);
+    write_stats(w, &profile.stats);
+    write_interactions(w, &profile.interactions);
+    write_items(w, &profile.items);
+    w.list(&profile.consents, write_consent);
+}
+
+/// Reads a profile.
+///
+/// # Errors
+/// The bytes are not exactly one encoded profile.
+pub fn decode_profile(bytes: &[u8]) -> Result<Profile, StoreError> {
+    let r = &mut Reader::new("profile", bytes);
+    r.version(VERSION)?;
+    let mut profile = read_head(r)?;
+    profile.identities = r.list(IDENTITY_BYTES_MIN, read_identity)?;
+    profile.attributes = read_attributes(r)?;
+    profile.stats = read_stats(r)?;
+    profile.interactions = read_interactions(r)?;
+    profile.items = read_items(r)?;
+    profile.consents = r.list(CONSENT_BYTES_MIN, read_consent)?;
+    r.end()?;
+    Ok(profile)
+}
+
+fn write_head(w: &mut Writer<'_>, profile: &Profile) {
+    let own_arm = profile.arm_key.0 == profile.key.0;
+    let bit = |on: bool, bit: u8| if on { bit } else { 0 };
+    w.u8(bit(own_arm, OWN_ARM)
+        | bit(profile.do_not_contact.is_some(), DO_NOT_CONTACT)
+        | bit(profile.exposed_at.is_some(), EXPOSED)
+        | bit(profile.exposed_holdout, EXPOSED_HOLDOUT)
+        | bit(profile.converted, CONVERTED));
+    w.u128(profile.key.0);
+    if !own_arm {
+        w.u128(profile.arm_key.0);
+    }
+    w.varint(profile.version);
+    w.signed(profile.first_seen.0);
+    for moment in [profile.do_not_contact, profile.exposed_at].into_iter().flatten() {
+        w.signed(moment.0);
+    }
+}
+
+fn read_head(r: &mut Reader<'_>) -> Result<Profile, StoreError> {
+    let flags = r.u8()?;
+    if flags >= 32 {
+        return Err(r.error(&format!("unknown flags `{flags}`")));
+    }
+    let key = CustomerKey(r.u128()?);
+    let arm_key = if flags & OWN_ARM != 0 { ArmKey(key.0) } else { ArmKey(r.u128()?) };
+    let version = r.varint()?;
+    let first_seen = Timestamp(r.signed()?);
+    let do_not_contact = if flags & DO_NOT_CONTACT != 0 { Some(Timestamp(r.signed()?)) } else { None };
+    let exposed_at = if flags & EXPOSED != 0 { Some(Timestamp(r.signed()?)) } else { None };
+    Ok(Profile {
+        key,
+        arm_key,
+        version,
+        first_seen,
+        do_not_contact,
+        exposed_at,
+        exposed_holdout: flags & EXPOSED_HOLDOUT != 0,
+        converted: flags & CONVERTED != 0,
+        ..Profile::default()
+    })
+}
+
+fn write_attributes(w: &mut Writer<'_>, attributes: &[StoredAttribute]) {
+    let mut moments = Moments::begin(w, attributes.iter().map(|a| a.at));
+    w.list(attributes, |w, attribute| {
+        w.u32(attribute.id.0);
+        write_value(w, attribute.value.as_ref());
+        moments.write_next(w, attribute.at);
+    });
+}
+
+fn read_attributes(r: &mut Reader<'_>) -> Result<Vec<StoredAttribute>, StoreError> {
+    let mut moments = Moments::read(r)?;
+    r.list(ATTRIBUTE_BYTES_MIN, |r| {
+        Ok(StoredAttribute { id: AttrId(r.u32()?), value: read_value(r)?, at: moments.read_next(r)? })
+    })
+}
+
+fn write_stats(w: &mut Writer<'_>, stats: &[EventStat]) {
+    let mut moments = Moments::begin(w, stats.iter().flat_map(|s| [s.first_at, s.last_at]));
+    w.list(stats, |w, stat| {
+        w.u32(stat.event.0);
+        w.varint(stat.count);
+        w.signed(stat.amount);
+        moments.write_next(w, stat.first_at);
+        moments.write_next(w, stat.last_at);
+    });
+}
+
+fn read_stats(r: &mut Reader<'_>) -> Result<Vec<EventStat>, StoreError> {
+    let mut moments = Moments::read(r)?;
+    r.list(STAT_BYTES_MIN, |r| {
+        Ok(EventStat {
+            event: EventTypeId(r.u32()?),
+            count: r.varint()?,
+            amount: r.signed()?,
+            first_at: moments.read_next(r)?,
+            last_at: moments.read_next(r)?,
+        })
+    })
+}
+
+fn write_items(w: &mut Writer<'_>, items: &[ItemTouch]) {
+    let mut moments = Moments::begin(w, items.iter().map(|i| i.at));
+    let mut ids = Repeated::default();
+    w.list(items, |w, touch| {
+        moments.write_next(w, touch.at);
+        ids.write_flagged(w, touch.item.0, touch.bought);
+    });
+}
+
+fn read_items(r: &mut Reader<'_>) -> Result<Vec<ItemTouch>, StoreError> {
+    let mut moments = Moments::read(r)?;
+    let mut ids = Repeated::default();
+    r.list(ITEM_BYTES_MIN, |r| {
+        let at = moments.read_next(r)?;
+        let (item, bought) = ids.read_flagged(r)?;
+        Ok(ItemTouch { at, item: ItemId(item), bought })
+    })
+}
+
+/// Bits of an interaction's first two bytes, above 12 bits of its decision.
+const SAME_DECISION: u16 = 1 << 12;
+const OTHER_UUID: u16 = 1 << 13;
+const ANSWERED_LATER: u16 = 1 << 14;
+const HAS_REASON: u16 = 1 << 15;
+const RAND_A: u16 = SAME_DECISION - 1;
+const RAND_B: u64 = (1 << 62) - 1;
+
+/// What the interactions written before gave: ids and the last decision.
+#[derive(Default)]
+struct Before {
+    offers: Repeated,
+    channels: Repeated,
+    reasons: Repeated,
+    decision: Option<DecisionId>,
+}
+
+fn write_interactions(w: &mut Writer<'_>, interactions: &[Interaction]) {
+    let mut moments = Moments::begin(w, interactions.iter().flat_map(|i| [i.at, i.answered_at]));
+    let mut before = Before::default();
+    w.list(interactions, |w, interaction| write_interaction(w, interaction, &mut moments, &mut before));
+}
+
+fn write_interaction(w: &mut Writer<'_>, interaction: &Interaction, moments: &mut Moments, before: &mut Before) {
+    let decision = interaction.decision;
+    let (rand_a, rand_b) = ((decision.0 >> 64) as u16 & RAND_A, decision.0 as u64 & RAND_B);
+    let same = before.decision.replace(decision) == Some(decision);
+    let uuid_v7 = uuid_v7(decision.unix_ms(), rand_a, rand_b) == decision;
+    let answered_later = interaction.answered_at != interaction.at;
+    let mut head = match (same, uuid_v7) {
+        (true, _) => SAME_DECISION,
+        (false, true) => rand_a,
+        (false, false) => OTHER_UUID,
+    };
+    head |= if answered_later { ANSWERED_LATER } else { 0 };
+    head |= if interaction.reason.0 == 0 { 0 } else { HAS_REASON };
+    w.u8(head as u8);
+    w.u8((head >> 8) as u8);
+    moments.write_next(w, interaction.at);
+    if !same && uuid_v7 {
+        w.u64(rand_b);
+        w.signed(interaction.at.millis().wrapping_sub(decision.unix_ms().cast_signed()));
+    } else if !same {
+        w.u128(decision.0);
+    }
+    before.offers.write_u64(w, interaction.offer.0);
+    before.channels.write_u32(w, interaction.channel.0);
+    w.varint(u64::from(interaction.outcomes.0));
+    if answered_later {
+        moments.write_aside(w, interaction.answered_at);
+    }
+    if interaction.reason.0 != 0 {
+        before.reasons.write_u32(w, interaction.reason.0);
+    }
+}
+
+fn read_interactions(r: &mut Reader<'_>) -> Result<Vec<Interaction>, StoreError> {
+    let mut moments = Moments::read(r)?;
+    let mut before = Before::default();
+    r.list(INTERACTION_BYTES_MIN, |r| read_interaction(r, &mut moments, &mut before))
+}
+
+fn read_interaction(r: &mut Reader<'_>, moments: &mut Moments, before: &mut Before) -> Result<Interaction, StoreError> {
+    let head = u16::from_le_bytes([r.u8()?, r.u8()?]);
+    let at = moments.read_next(r)?;
+    let decision = match head & (SAME_DECISION | OTHER_UUID) {
+        0 => {
+            let rand_b = r.u64()?;
+            let unix_ms = at.millis().wrapping_sub(r.signed()?).cast_unsigned();
+            uuid_v7(unix_ms, head & RAND_A, rand_b & RAND_B)
+        }
+        OTHER_UUID => DecisionId(r.u128()?),
+        _ => before.decision.ok_or_else(|| r.error("no decision before this one"))?,
+    };
+    before.decision = Some(decision);
+    Ok(Interaction {
+        decision,
+        at,
+        offer: OfferId(before.offers.read_u64(r)?),
+        channel: ChannelId(before.channels.read_u32(r)?),
+        outcomes: OutcomeSet(r.narrow()?),
+        answered_at: if head & ANSWERED_LATER != 0 { moments.read_aside(r)? } else { at },
+        reason: if head & HAS_REASON != 0 { ReasonCode(before.reasons.read_u32(r)?) } else { ReasonCode(0) },
+    })
+}
+
+/// A UUIDv7 of its parts: 48, 12 and 62 bits.
+fn uuid_v7(unix_ms: u64, rand_a: u16, rand_b: u64) -> DecisionId {
+    DecisionId::new(unix_ms, (u128::from(rand_a) << 62) | u128::from(rand_b))
+}

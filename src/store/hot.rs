@@ -1,0 +1,121 @@
+//! Profiles in memory. What comes out is an `Arc`; guards stay inside, so that
+//! none can be held over an await.
+
+use std::mem::size_of;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+use crate::domain::{CustomerKey, Interaction, ItemTouch, Profile, Value};
+
+use super::{HotProfile, sampled::SampledMap};
+
+/// Counters and generations that the customers are spread over.
+const SHARDS: usize = 64;
+/// What an entry costs beyond its profile, bytes (estimate).
+const ENTRY_BYTES: usize = 96;
+
+/// Hot profiles, bounded in bytes. What is not in the embedded store yet is
+/// held by the overlay, so any profile may be evicted.
+pub(super) struct HotMap {
+    profiles: SampledMap<CustomerKey, Arc<HotProfile>>,
+    shards: Vec<Shard>,
+}
+
+/// On its own cache line: hits must not fight over counters.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    /// Counts the writes: a load that began before one must not be kept.
+    generation: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// What a load must show to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoadTicket(u64);
+
+impl HotMap {
+    pub fn new(bytes_max: u64) -> Self {
+        Self { profiles: SampledMap::new(bytes_max), shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+
+    pub fn get(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
+        let found = self.profiles.get(&key);
+        let shard = self.shard(key);
+        let counter = if found.is_some() { &shard.hits } else { &shard.misses };
+        counter.fetch_add(1, Relaxed);
+        found
+    }
+
+    /// The profile, without counting a hit or a miss.
+    pub fn peek(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
+        self.profiles.get(&key)
+    }
+
+    /// The writer's new version.
+    pub fn put(&self, profile: Arc<HotProfile>) {
+        let key = profile.profile.key;
+        // before the value, so that an older load is refused from here on
+        self.shard(key).generation.fetch_add(1, SeqCst);
+        let bytes = heap_bytes(&profile.profile);
+        self.profiles.put(key, profile, bytes);
+    }
+
+    /// To be taken before a load begins.
+    pub fn ticket(&self, key: CustomerKey) -> LoadTicket {
+        LoadTicket(self.shard(key).generation.load(SeqCst))
+    }
+
+    /// Keeps what was loaded, unless the writer was faster. `None`: load again.
+    pub fn put_loaded(&self, profile: Arc<HotProfile>, ticket: LoadTicket) -> Option<Arc<HotProfile>> {
+        let key = profile.profile.key;
+        let bytes = heap_bytes(&profile.profile);
+        let valid = || self.shard(key).generation.load(SeqCst) == ticket.0;
+        self.profiles.put_new(key, profile, bytes, valid)
+    }
+
+    pub fn len(&self) -> u64 {
+        self.profiles.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.profiles.bytes()
+    }
+
+    pub fn evictions(&self) -> u64 {
+        self.profiles.evictions()
+    }
+
+    /// (hits, misses) since the start.
+    pub fn lookups(&self) -> (u64, u64) {
+        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| of(s).load(Relaxed)).sum();
+        (sum(|s| &s.hits), sum(|s| &s.misses))
+    }
+
+    fn shard(&self, key: CustomerKey) -> &Shard {
+        &self.shards[(key.0 >> 64) as usize % SHARDS]
+    }
+}
+
+/// Estimated heap of a profile in the map, bytes.
+fn heap_bytes(profile: &Profile) -> u64 {
+    let text = |bytes: usize| bytes + 8;
+    let identities: usize = profile.identities.iter().map(|i| size_of_val(i) + text(i.value.len())).sum();
+    let attributes: usize =
+        profile.attributes.iter().map(|a| size_of_val(a) + a.value.as_ref().map_or(0, value_bytes)).sum();
+    let consents: usize =
+        profile.consents.iter().map(|c| size_of_val(c) + text(c.source.len()) + text(c.proof.len())).sum();
+    let lists = profile.interactions.len() * size_of::<Interaction>()
+        + profile.items.len() * size_of::<ItemTouch>()
+        + size_of_val(&profile.stats[..]);
+    (ENTRY_BYTES + size_of::<HotProfile>() + identities + attributes + consents + lists) as u64
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() + 8,
+        Value::Set(texts) => texts.iter().map(|t| t.len() + 24).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,234 @@
+//! Opening: what the log has and the embedded store has not is applied again;
+//! reservations and open budget claims come back from recent decisions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{ChannelId, CustomerKey, ItemId, OutcomeType, Reservation, Tallies};
+
+use super::{
+    DecisionRecord, StoreError, WinnerRecord,
+    budgets::{Presentation, Sign},
+    codec,
+    frames::{self, DecisionFrame},
+    group::{self, Decided, Group},
+    history::log_dir,
+    log::{LogReader, LogRecord, RecordKind, Segment},
+    materialise,
+    overlay::Taken,
+    seal::DataKey,
+    shared::Shared,
+};
+
+/// Records applied before they are put in memory.
+const GROUP_LEN: u64 = 1_000;
+/// Records in memory before they are stored.
+const STORE_LEN: u64 = 50_000;
+
+/// Applies the log again.
+pub(super) struct Recovery<'a> {
+    pub shared: &'a Shared,
+    /// The last record whose effects are in the embedded store.
+    pub stored: u64,
+    pub keys: HashMap<CustomerKey, DataKey>,
+    pub tallies: Tallies,
+    pub group: Group,
+    pub last_sequence: u64,
+}
+
+impl Recovery<'_> {
+    /// Reads the log from where it matters and answers the tallies afterwards.
+    pub fn run(mut self, segments: &[Segment]) -> Result<Tallies, StoreError> {
+        let mut reader = LogReader::open(&log_dir(&self.shared.config.dir), self.begin(segments))?;
+        while let Some(record) = reader.next()? {
+            self.shared.saw_time(record.time);
+            self.last_sequence = record.sequence;
+            if record.sequence > self.stored {
+                self.apply(&record)?;
+            } else {
+                self.remember(&record)?;
+            }
+            if self.group.records >= GROUP_LEN {
+                self.put_in_memory()?;
+            }
+        }
+        self.put_in_memory()?;
+        Ok(self.tallies)
+    }
+
+    /// The sequence to begin at: what is not stored, and what may still be
+    /// reserved.
+    fn begin(&self, segments: &[Segment]) -> u64 {
+        let latest = segments.iter().rev().find_map(|s| s.last_time.or(s.first_time));
+        let Some(latest) = latest else { return self.stored + 1 };
+        let horizon = latest.plus_us(-self.shared.config.reserve_us_max);
+        let reserved = segments.iter().find(|s| s.last_time.is_none_or(|last| last >= horizon));
+        reserved.map_or(self.stored + 1, |s| s.first_sequence.min(self.stored + 1))
+    }
+
+    fn put_in_memory(&mut self) -> Result<(), StoreError> {
+        let group = std::mem::take(&mut self.group);
+        if group.records > 0 {
+            group.publish(self.shared, self.last_sequence, &mut self.tallies);
+        }
+        if self.shared.overlay.records() >= STORE_LEN
+            && let Taken::Layer(layer) = self.shared.overlay.take(Duration::ZERO, 0)
+        {
+            materialise::store(self.shared, &layer)?;
+        }
+        Ok(())
+    }
+
+    /// Applies a record that is not in the embedded store.
+    fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        match record.kind {
+            RecordKind::Event => self.apply_event(record)?,
+            RecordKind::Decision => {
+                let frame = DecisionFrame::read(record)?;
+                let decoded = frame.public()?;
+                self.restore(&decoded.record, frame.customer, true)?;
+                let decided = Decided { record: &decoded.record, customer: frame.customer };
+                self.group.apply_decision(self.shared, &decided)?;
+                self.group.records += 1;
+            }
+            RecordKind::Tallies => {
+                let version = codec::decode_tallies(record.payload)?.version;
+                self.tallies.version = self.tallies.version.max(version);
+            }
+            RecordKind::TalliesDelta => {
+                // INVARIANT: what a delta tells is what the records before it
+                // add up to, and the counts that are not stored with decisions
+                self.put_in_memory()?;
+                let delta = codec::decode_tallies_delta(record.payload)?;
+                delta.apply(&mut self.tallies);
+                self.group.recounted(delta.offers.iter().map(|(pair, _)| *pair));
+            }
+            RecordKind::Items => {
+                let names = frames::decode_names(record)?;
+                let named = names.iter().map(|name| (ItemId::of(name), Arc::from(&**name)));
+                self.group.names.extend(self.shared.keep_names(named));
+                self.group.records += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn apply_event(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        let head = frames::event_head(record)?;
+        let Some(key) = head.customer else {
+            let event = frames::event_body(record, &self.shared.store_key)?;
+            self.group.events.insert(head.id, (head.content, event.received_at));
+            self.group.records += 1;
+            return self.group.apply(self.shared, None, &event);
+        };
+        let known = self.group.stage(self.shared, key)?.map(|staged| staged.data_key.clone());
+        // a key that is nowhere was destroyed: so is what it sealed
+        let Some(data_key) = known.clone().or_else(|| self.keys.get(&key).cloned()) else { return Ok(()) };
+        let event = frames::event_body(record, &data_key)?;
+        if known.is_none() {
+            self.group.create(key, data_key);
+        }
+        for identity in &event.identities {
+            let hash = self.shared.hasher.identity(identity.kind, &identity.value);
+            self.group.aliases.insert(hash, key);
+        }
+        self.group.events.insert(head.id, (head.content, event.received_at));
+        self.group.records += 1;
+        self.group.apply(self.shared, Some(key), &event)
+    }
+
+    /// Looks at a record that is in the embedded store for what is not.
+    fn remember(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        match record.kind {
+            RecordKind::Decision => {
+                let frame = DecisionFrame::read(record)?;
+                self.restore(&frame.public()?.record, frame.customer, false)
+            }
+            RecordKind::Event => self.release(record),
+            _ => Ok(()),
+        }
+    }
+
+    /// An outcome whose effects are stored: what it did to the unit of its
+    /// presentation, but for the count, which is stored too.
+    fn release(&self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        let head = frames::event_head(record)?;
+        let Some(outcome) = head.outcome else { return Ok(()) };
+        let seen = head.customer.is_none() && group::reaches_anonymous(outcome);
+        if !seen && outcome != OutcomeType::Cancelled {
+            return Ok(());
+        }
+        let data_key = match head.customer {
+            Some(key) => match self.shared.load(key)? {
+                Some(hot) => hot.data_key.clone(),
+                None => return Ok(()),
+            },
+            None => self.shared.store_key.clone(),
+        };
+        let event = frames::event_body(record, &data_key)?;
+        if let crate::domain::EventKind::Outcome { presentation, .. } = &event.kind {
+            let (decision, offer, until) = (presentation.decision, presentation.offer, presentation.expires_at);
+            let ledger = &self.shared.ledger;
+            if seen {
+                ledger.budgets().restore_confirmed(&Presentation { decision, offer, until }, Sign::Seen);
+            } else {
+                ledger.release_reservation(head.customer, decision, offer);
+                ledger.budgets().restore_release(decision, offer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what a decision reserved back. `fresh` when what followed it is
+    /// applied after it.
+    fn restore(
+        &mut self,
+        record: &DecisionRecord,
+        customer: Option<CustomerKey>,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
+        for winner in &record.winners {
+            let Some(until) = winner.reserved_until else { continue };
+            // what lapsed before the log ends holds nothing any more; what is
+            // applied after a fresh decision may still confirm it
+            if !fresh && until <= self.shared.latest() {
+                continue;
+            }
+            if let Some(key) = customer {
+                self.shared.ledger.restore(key, reservation(record, winner.offer, winner.channel, until));
+            }
+            let budgets = self.shared.ledger.budgets();
+            let sign = if !fresh && budgets.counts(winner.offer) { self.sign(record, customer, winner)? } else { None };
+            match sign {
+                Some(sign) => {
+                    budgets.restore_confirmed(&Presentation { decision: record.id, offer: winner.offer, until }, sign);
+                }
+                None => budgets.restore_claim(record.id, winner.offer, until),
+            }
+        }
+        Ok(())
+    }
+
+    /// What made the unit of a stored decision permanent, if anything.
+    fn sign(
+        &self,
+        record: &DecisionRecord,
+        customer: Option<CustomerKey>,
+        winner: &WinnerRecord,
+    ) -> Result<Option<Sign>, StoreError> {
+        let Some(key) = customer else { return Ok(winner.counts_now.then_some(Sign::Decided)) };
+        let hot = self.shared.load(key)?;
+        Ok(hot.and_then(|hot| group::sign_of(&hot.profile, record.id, winner.offer)))
+    }
+}
+
+fn reservation(
+    record: &DecisionRecord,
+    offer: crate::domain::OfferId,
+    channel: ChannelId,
+    until: crate::domain::Timestamp,
+) -> Reservation {
+    Reservation { decision: record.id, offer, channel, at: record.now, expires_at: until }
+}

@@ -1,0 +1,294 @@
+//! What the facade, the writer and the storing thread have in common.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::domain::{CustomerKey, EventId, IdentityHash, ItemId, Timestamp};
+
+use super::{
+    HotProfile, Ledger, StoreConfig, StoreError, StoreStats,
+    embedded::Embedded,
+    hot::HotMap,
+    identity::{Aliases, IdentityHasher},
+    journals::Journals,
+    overlay::Overlay,
+    seal::DataKey,
+};
+
+/// Most decisions waiting for the writer.
+pub const DECISION_QUEUE_MAX: usize = 65_536;
+/// Most bytes of decisions waiting for the writer (estimated heap).
+pub const DECISION_QUEUE_BYTES_MAX: u64 = 256 << 20;
+/// Most other commands waiting for the writer; more wait outside.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// Most item names kept.
+pub const ITEM_NAMES_MAX: usize = 200_000;
+/// Times a load is tried again when the writer is faster.
+const LOAD_TRIES_MAX: usize = 8;
+
+/// The state that more than one thread touches.
+pub(super) struct Shared {
+    pub config: StoreConfig,
+    pub hasher: IdentityHasher,
+    /// Seals what belongs to no customer.
+    pub store_key: DataKey,
+    pub hot: HotMap,
+    pub aliases: Aliases,
+    pub overlay: Overlay,
+    pub embedded: Embedded,
+    pub ledger: Ledger,
+    pub journals: Journals,
+    pub names: RwLock<HashMap<ItemId, Arc<str>>>,
+    pub counters: Counters,
+    pub decision_room: Semaphore,
+    pub record_room: Semaphore,
+    /// Bytes of decisions waiting for the writer.
+    pub decision_bytes: AtomicU64,
+    /// One cell per load under way.
+    loading: Mutex<HashMap<CustomerKey, Loading>>,
+    /// The last log record whose effects are in the embedded store.
+    pub materialised: AtomicU64,
+    /// The latest moment that was written: what event ids are forgotten by.
+    pub latest_us: AtomicI64,
+    /// Time of the oldest record of the log; `i64::MIN` for none.
+    pub oldest_us: AtomicI64,
+    /// Whether the log had no room when it was last tried.
+    pub log_full: AtomicBool,
+    /// Whether the embedded store fails.
+    pub store_failing: AtomicBool,
+    /// Whether syncing fails.
+    pub sync_failing: AtomicBool,
+    /// Set by a failed sync of the log; the writer then begins a segment.
+    pub segment_failed: AtomicBool,
+    /// The last log record that is in a segment whose sync failed: on disk
+    /// only once the embedded store has it. 0 for none.
+    pub undurable: AtomicU64,
+}
+
+/// Secrets of the data directory.
+pub(super) struct Secrets {
+    /// Keys the hashes of identities.
+    pub identity: [u8; 32],
+    /// Seals what belongs to no customer.
+    pub store: [u8; 32],
+}
+
+type Loading = Arc<OnceCell<Option<Arc<HotProfile>>>>;
+
+/// Counters of the store.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub log_bytes: AtomicU64,
+    pub log_records: AtomicU64,
+    pub fsyncs: AtomicU64,
+    pub fsync_us_total: AtomicU64,
+    pub fsync_us_max: AtomicU64,
+    pub decisions_dropped: AtomicU64,
+    pub exhausted: AtomicU64,
+    /// Profiles read from the overlay or the embedded store.
+    pub loads: AtomicU64,
+}
+
+impl Counters {
+    pub fn fsync(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.fsyncs.fetch_add(1, Relaxed);
+        self.fsync_us_total.fetch_add(us, Relaxed);
+        self.fsync_us_max.fetch_max(us, Relaxed);
+    }
+}
+
+impl Shared {
+    pub fn new(config: StoreConfig, embedded: Embedded, journals: Journals, secrets: &Secrets) -> Self {
+        Self {
+            hasher: IdentityHasher::new(&secrets.identity),
+            store_key: DataKey(secrets.store),
+            hot: HotMap::new(config.hot_bytes_max),
+            aliases: Aliases::new(),
+            overlay: Overlay::default(),
+            embedded,
+            ledger: Ledger::default(),
+            names: RwLock::default(),
+            counters: Counters::default(),
+            decision_room: Semaphore::new(DECISION_QUEUE_MAX),
+            decision_bytes: AtomicU64::new(0),
+            record_room: Semaphore::new(WRITER_QUEUE_MAX),
+            journals,
+            loading: Mutex::default(),
+            materialised: AtomicU64::new(0),
+            latest_us: AtomicI64::new(i64::MIN),
+            oldest_us: AtomicI64::new(i64::MIN),
+            log_full: AtomicBool::new(false),
+            store_failing: AtomicBool::new(false),
+            sync_failing: AtomicBool::new(false),
+            segment_failed: AtomicBool::new(false),
+            undurable: AtomicU64::new(0),
+            config,
+        }
+    }
+
+    /// A profile from wherever it is. Blocking.
+    pub fn load(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
+        for _ in 0..LOAD_TRIES_MAX {
+            if let Some(hot) = self.hot.peek(key) {
+                return Ok(Some(hot));
+            }
+            let ticket = self.hot.ticket(key);
+            let Some(loaded) = self.read(key)? else { return Ok(None) };
+            if let Some(kept) = self.hot.put_loaded(loaded, ticket) {
+                return Ok(Some(kept));
+            }
+        }
+        // INVARIANT: a profile that is being written is in the overlay
+        self.read(key)
+    }
+
+    /// INVARIANT: the overlay first. What leaves it is in the embedded store by then.
+    fn read(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
+        self.counters.loads.fetch_add(1, Relaxed);
+        match self.overlay.profile(key) {
+            Some(hot) => Ok(Some(hot)),
+            None => Ok(self.mended(self.embedded.profile(key))?.map(Arc::new)),
+        }
+    }
+
+    /// A profile from wherever it is; simultaneous misses load once.
+    pub async fn load_once(self: &Arc<Self>, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
+        let cell = Arc::clone(self.lock_loading().entry(key).or_default());
+        let asked = Asked { shared: self, key, cell };
+        let loaded = asked.cell.get_or_try_init(|| async {
+            let shared = Arc::clone(self);
+            let load = tokio::task::spawn_blocking(move || shared.load(key));
+            load.await.unwrap_or(Err(StoreError::Closed))
+        });
+        loaded.await.cloned()
+    }
+
+    #[cfg(test)]
+    pub fn loading_len(&self) -> usize {
+        self.lock_loading().len()
+    }
+
+    fn lock_loading(&self) -> MutexGuard<'_, HashMap<CustomerKey, Loading>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what the embedded store answered; asks for opening it again
+    /// when it failed.
+    pub fn mended<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if answer.is_err() && self.embedded.is_broken() {
+            self.store_failing.store(true, Relaxed);
+            self.overlay.mend();
+        }
+        answer
+    }
+
+    /// Whose an identity is. Blocking.
+    pub fn owner(&self, hash: IdentityHash) -> Result<Option<CustomerKey>, StoreError> {
+        if let Some(known) = self.aliases.get(hash) {
+            return Ok(known);
+        }
+        let ticket = self.aliases.ticket();
+        let found = match self.overlay.alias(hash) {
+            Some(customer) => Some(customer),
+            None => self.mended(self.embedded.alias(hash))?,
+        };
+        self.aliases.found(hash, found, ticket);
+        Ok(found)
+    }
+
+    /// The content of an event recorded before. Blocking.
+    pub fn event(&self, id: EventId) -> Result<Option<u64>, StoreError> {
+        match self.overlay.event(id) {
+            Some(content) => Ok(Some(content)),
+            None => self.mended(self.embedded.event(id)),
+        }
+    }
+
+    /// Adds names to memory; answers those that are new and still fit.
+    pub fn keep_names(&self, names: impl Iterator<Item = (ItemId, Arc<str>)>) -> Vec<(ItemId, Arc<str>)> {
+        let mut kept = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Vec::new();
+        for (item, name) in names {
+            if kept.len() < ITEM_NAMES_MAX && !kept.contains_key(&item) {
+                kept.insert(item, Arc::clone(&name));
+                new.push((item, name));
+            }
+        }
+        new
+    }
+
+    /// Takes room for a decision in the queue; false when there is none.
+    pub fn take_decision_room(&self, bytes: u64) -> bool {
+        if self.decision_bytes.fetch_add(bytes, Relaxed) + bytes > DECISION_QUEUE_BYTES_MAX {
+            self.decision_bytes.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        let Ok(permit) = self.decision_room.try_acquire() else {
+            self.decision_bytes.fetch_sub(bytes, Relaxed);
+            return false;
+        };
+        // given back by the writer
+        permit.forget();
+        true
+    }
+
+    /// Gives the room of decisions back.
+    pub fn give_decision_room(&self, decisions: usize, bytes: u64) {
+        self.decision_bytes.fetch_sub(bytes, Relaxed);
+        self.decision_room.add_permits(decisions);
+    }
+
+    pub fn saw_time(&self, at: Timestamp) {
+        self.latest_us.fetch_max(at.0, Relaxed);
+    }
+
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.latest_us.load(Relaxed))
+    }
+
+    pub fn stats(&self) -> StoreStats {
+        let counters = &self.counters;
+        let (hot_hits, hot_misses) = self.hot.lookups();
+        let waiting = |room: &Semaphore, max: usize| max.saturating_sub(room.available_permits()) as u64;
+        StoreStats {
+            hot_profiles: self.hot.len(),
+            hot_bytes: self.hot.bytes(),
+            hot_hits,
+            hot_misses,
+            evictions: self.hot.evictions(),
+            log_bytes: counters.log_bytes.load(Relaxed),
+            log_records: counters.log_records.load(Relaxed),
+            fsyncs: counters.fsyncs.load(Relaxed),
+            fsync_us_total: counters.fsync_us_total.load(Relaxed),
+            fsync_us_max: counters.fsync_us_max.load(Relaxed),
+            decisions_dropped: counters.decisions_dropped.load(Relaxed),
+            exhausted: counters.exhausted.load(Relaxed),
+            queue_len: waiting(&self.decision_room, DECISION_QUEUE_MAX) + waiting(&self.record_room, WRITER_QUEUE_MAX),
+            unmaterialised: self.overlay.records(),
+        }
+    }
+}
+
+/// Someone who waits for a load, or has gone.
+struct Asked<'a> {
+    shared: &'a Shared,
+    key: CustomerKey,
+    cell: Loading,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut loading = self.shared.lock_loading();
+        // only this cell: a later load may have begun. While others still wait
+        // for it, the last of them removes it.
+        let same = loading.get(&self.key).is_some_and(|known| Arc::ptr_eq(known, &self.cell));
+        if same && (self.cell.initialized() || Arc::strong_count(&self.cell) == 2) {
+            loading.remove(&self.key);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The one thread that writes: it takes commands in order, puts them in the log
+//! in groups, applies each group to memory once the log has it, and answers.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::domain::{DecisionId, ItemId, Tallies};
+
+use super::{
+    DecisionRecord, Receipt, ReceiptStatus, Strength, Submission,
+    appender::{Appender, Place},
+    bell::Inbox,
+    codec::TalliesDelta,
+    group::{Changed, Decided, Group},
+    log::Segment,
+    overlay::Layer,
+    recent::{RecentDecisions, Versions},
+    shared::Shared,
+    sync::{Ack, SyncJob},
+};
+
+/// Most commands written together.
+const GROUP_LEN_MAX: usize = 1_024;
+/// Most bytes written together; a single command may be larger.
+const GROUP_BYTES_MAX: u64 = 4 << 20;
+/// The models see a change after this time at most.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// Counts that no model sees are published after this time.
+const PUBLISH_COUNTS_EVERY: Duration = Duration::from_secs(1);
+/// How often a log without room is tried again.
+const RETRY_FULL_EVERY: Duration = Duration::from_millis(100);
+
+/// What the writer is asked for.
+pub(super) enum Command {
+    Record {
+        batch: Vec<Submission>,
+        reply: oneshot::Sender<Vec<Receipt>>,
+    },
+    Decision(Box<DecisionRecord>),
+    /// Where a decision stands.
+    Locate {
+        id: DecisionId,
+        reply: oneshot::Sender<Located>,
+    },
+    Names(Vec<Box<str>>),
+    /// Everything sent before is in the log; which segments there are.
+    Flush(Sender<Vec<Segment>>),
+    Close,
+}
+
+/// What the writer knows of a decision.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub place: Option<Place>,
+    pub versions: Versions,
+    pub segments: Vec<Segment>,
+}
+
+/// The writer.
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
+    pub appender: Appender,
+    /// As of the last applied record.
+    pub tallies: Tallies,
+    pub recent: RecentDecisions,
+    pub versions: Versions,
+    pub watch: watch::Sender<Arc<Tallies>>,
+    pub syncer: Sender<SyncJob>,
+    /// Not published yet.
+    pub changed: Changed,
+    pub published_at: Instant,
+    /// When the counts that no model sees were folded last.
+    pub counted_at: Instant,
+    /// When a write last failed; `None` once one succeeded.
+    pub failed_at: Option<Instant>,
+}
+
+/// A group and who waits for it.
+#[derive(Default)]
+struct Batch {
+    group: Group,
+    acks: Vec<(Ack, Strength)>,
+    places: Vec<(DecisionId, Place)>,
+}
+
+impl Drop for Writer {
+    /// However it ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.shared.decision_room.close();
+        self.shared.record_room.close();
+        self.shared.overlay.close();
+    }
+}
+
+impl Writer {
+    /// Serves until told to close, or until nobody can send any more.
+    pub fn run(mut self, mut inbox: Inbox<Command>) {
+        while let Some(commands) = inbox.receive(self.due_in(), GROUP_LEN_MAX) {
+            let closing = self.process(commands);
+            self.publish_when_due();
+            if closing {
+                break;
+            }
+        }
+        self.publish(true);
+    }
+
+    /// When to wake without a command. INVARIANT: `None` when idle.
+    fn due_in(&self) -> Option<Duration> {
+        if self.shared.log_full.load(Relaxed) {
+            return Some(RETRY_FULL_EVERY);
+        }
+        if self.changed.is_empty() {
+            return None;
+        }
+        let every = if self.changed.rates { PUBLISH_EVERY } else { PUBLISH_COUNTS_EVERY };
+        Some(every.saturating_sub(self.published_at.elapsed()))
+    }
+
+    /// Answers whether to close.
+    fn process(&mut self, commands: Vec<Command>) -> bool {
+        if self.shared.segment_failed.swap(false, Relaxed) {
+            // nothing is written where a sync failed
+            self.appender.log.distrust();
+        }
+        let (mut decisions, mut bytes, mut records, mut closing) = (0, 0, 0, false);
+        let mut batch = Batch::default();
+        for command in commands {
+            match command {
+                Command::Record { batch: submissions, reply } => {
+                    records += 1;
+                    self.record(&mut batch, submissions, reply);
+                }
+                Command::Decision(record) => {
+                    decisions += 1;
+                    bytes += record.heap_bytes();
+                    self.decide(&mut batch, &record);
+                }
+                Command::Names(names) => self.name(&mut batch, &names),
+                Command::Locate { id, reply } => {
+                    records += 1;
+                    self.commit(std::mem::take(&mut batch));
+                    let _ = reply.send(self.locate(id));
+                }
+                Command::Flush(reply) => {
+                    self.commit(std::mem::take(&mut batch));
+                    let _ = reply.send(self.appender.log.segments().to_vec());
+                }
+                Command::Close => closing = true,
+            }
+            if self.appender.log.buffered_bytes() >= GROUP_BYTES_MAX {
+                self.commit(std::mem::take(&mut batch));
+            }
+        }
+        self.commit(batch);
+        self.shared.give_decision_room(decisions, bytes);
+        self.shared.record_room.add_permits(records);
+        closing
+    }
+
+    fn record(&mut self, batch: &mut Batch, submissions: Vec<Submission>, reply: oneshot::Sender<Vec<Receipt>>) {
+        let strength = submissions.iter().map(|s| s.strength).max().unwrap_or(Strength::Process);
+        let mut receipts = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let room = self.appender.has_room(&self.shared);
+            receipts.push(if room {
+                self.shared.saw_time(submission.event.received_at);
+                super::submit::submit(&self.shared, &mut self.appender, &mut batch.group, submission)
+            } else {
+                self.shared.log_full.store(true, Relaxed);
+                self.shared.counters.exhausted.fetch_add(1, Relaxed);
+                Receipt { status: ReceiptStatus::Exhausted, customer: None, version: 0, created: false }
+            });
+        }
+        batch.acks.push((Ack { reply, receipts }, strength));
+    }
+
+    fn decide(&mut self, batch: &mut Batch, record: &DecisionRecord) {
+        self.shared.saw_time(record.now);
+        if !self.appender.has_room(&self.shared) {
+            self.shared.log_full.store(true, Relaxed);
+            self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let customer = record.customer.as_ref().map(|c| c.profile.key);
+        let appended = self.appender.decision(record);
+        batch.group.records += 1;
+        let applied = batch.group.apply_decision(&self.shared, &Decided { record, customer });
+        match (appended, applied) {
+            (Ok(place), Ok(())) => batch.places.push((record.id, place)),
+            _ => {
+                self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn name(&mut self, batch: &mut Batch, names: &[Box<str>]) {
+        let new = self.shared.keep_names(names.iter().map(|name| (ItemId::of(name), Arc::from(&**name))));
+        if new.is_empty() || !self.appender.has_room(&self.shared) {
+            return;
+        }
+        let texts: Vec<Box<str>> = new.iter().map(|(_, name)| Box::from(&**name)).collect();
+        self.appender.names(&texts, self.shared.latest());
+        batch.group.records += 1;
+        batch.group.names.extend(new);
+    }
+
+    /// Writes a group, then applies it, then answers.
+    fn commit(&mut self, mut batch: Batch) {
+        if batch.group.records > 0 {
+            let keys = std::mem::take(&mut batch.group.keys);
+            // INVARIANT: a key is in the journal before a record needs it
+            let written = self.shared.journals.append(&keys).is_ok().then(|| self.appender.write(&self.shared));
+            let Some(Ok(written)) = written else { return self.fail(batch) };
+            self.shared.log_full.store(false, Relaxed);
+            self.failed_at = None;
+            let changed = batch.group.publish(&self.shared, written.last_sequence, &mut self.tallies);
+            self.changed.extend(changed);
+            for (id, place) in batch.places {
+                self.recent.add(id, place);
+            }
+        }
+        self.answer(batch.acks);
+    }
+
+    fn answer(&self, acks: Vec<(Ack, Strength)>) {
+        let mut synced = Vec::new();
+        for (ack, strength) in acks {
+            match strength {
+                Strength::Process => ack.send(),
+                Strength::Disk => synced.push(ack),
+            }
+        }
+        if !synced.is_empty() {
+            let job = SyncJob { file: self.appender.log.sync_handle(), acks: synced };
+            if let Err(back) = self.syncer.send(job) {
+                back.0.acks.into_iter().for_each(Ack::exhausted);
+            }
+        }
+    }
+
+    /// Nothing of the group happened.
+    fn fail(&mut self, batch: Batch) {
+        self.appender.forget();
+        self.failed_at = Some(Instant::now());
+        self.shared.log_full.store(true, Relaxed);
+        let refused: usize = batch.acks.iter().map(|(ack, _)| ack.receipts.len()).sum();
+        self.shared.counters.exhausted.fetch_add(refused as u64, Relaxed);
+        self.shared.counters.decisions_dropped.fetch_add(batch.places.len() as u64, Relaxed);
+        batch.acks.into_iter().for_each(|(ack, _)| ack.exhausted());
+    }
+
+    fn locate(&self, id: DecisionId) -> Located {
+        Located {
+            place: self.recent.get(id),
+            versions: self.versions.clone(),
+            segments: self.appender.log.segments().to_vec(),
+        }
+    }
+
+    fn publish_when_due(&mut self) {
+        let waits = self.failed_at.is_some_and(|at| at.elapsed() < RETRY_FULL_EVERY);
+        if self.shared.log_full.load(Relaxed) && !waits && self.appender.has_room(&self.shared) {
+            self.shared.log_full.store(false, Relaxed);
+        }
+        if self.due_in().is_some_and(|wait| wait.is_zero()) {
+            self.publish(false);
+        }
+    }
+
+    /// Brings the counts of eligible pairs into the tallies, at most once per
+    /// [`PUBLISH_COUNTS_EVERY`]: every decision touches most pairs, so that
+    /// doing it with every version would make each as large as all tallies.
+    fn fold_eligible(&mut self, closing: bool) {
+        let due = closing || self.counted_at.elapsed() >= PUBLISH_COUNTS_EVERY;
+        if !due || self.changed.eligible.is_empty() {
+            return;
+        }
+        self.counted_at = Instant::now();
+        let mut stored = Tallies { offers: Default::default(), ..self.tallies.clone() };
+        for (pair, count) in std::mem::take(&mut self.changed.eligible) {
+            let tally = self.tallies.offers.entry(pair).or_default();
+            tally.eligible += count;
+            stored.offers.insert(pair, *tally);
+            self.changed.pairs.insert(pair);
+        }
+        // what is shown must be in the log: decisions do not tell it again
+        self.changed.rates = true;
+        self.store_counts(self.appender.log.last_sequence(), stored);
+    }
+
+    /// Hands counts to the embedded store, with what the log has up to there.
+    fn store_counts(&self, sequence: u64, tallies: Tallies) {
+        let keys_made = self.shared.journals.made();
+        // a tail of the log that was lost may be in the embedded store
+        let sequence = sequence.max(self.shared.materialised.load(Relaxed));
+        self.shared.overlay.add(Layer { sequence, tallies, keys_made, ..Layer::default() });
+    }
+
+    /// Publishes the tallies: as a new version when the models would see the
+    /// change, which then stands in the log first.
+    pub fn publish(&mut self, closing: bool) {
+        self.published_at = Instant::now();
+        self.fold_eligible(closing);
+        let eligible = std::mem::take(&mut self.changed.eligible);
+        if self.changed.rates {
+            if !self.publish_version() {
+                self.changed.eligible = eligible;
+                return;
+            }
+        } else if self.changed.is_empty() {
+            self.changed.eligible = eligible;
+            return;
+        }
+        self.changed = Changed { eligible, ..Changed::default() };
+        self.watch.send_replace(Arc::new(self.tallies.clone()));
+    }
+
+    /// Puts a new version in the log; false when it has no room.
+    fn publish_version(&mut self) -> bool {
+        if !self.appender.has_room(&self.shared) {
+            return false;
+        }
+        let before = Arc::clone(&self.appender.published);
+        let next = Arc::new(Tallies { version: self.tallies.version + 1, ..self.tallies.clone() });
+        self.appender.delta(Arc::clone(&next), &self.changed.pairs, self.shared.latest());
+        let Ok(written) = self.appender.write(&self.shared) else {
+            self.appender.published = before;
+            return false;
+        };
+        self.tallies.version = next.version;
+        self.versions.add_delta(TalliesDelta::of(&next, &self.changed.pairs), &next);
+        self.store_counts(written.last_sequence, Tallies { offers: Default::default(), ..self.tallies.clone() });
+        true
+    }
+}
