@@ -23,3 +23,9 @@ pub mod campaign;
 pub mod decide;
 pub mod learn;
 pub mod store;
+
+pub mod app;
+
+pub mod config;
+
+pub mod telemetry;

@@ -1,1 +1,242 @@
-//! To be written.
+//! Metrics and logs. Handles are made once: counting allocates nothing.
+
+pub mod logs;
+pub mod names;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use metrics::{Counter, Gauge, Histogram, Label};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::domain::{Decision, Degraded, Level, OutcomeType, PlacementAnswer, PlacementStatus, Reason};
+
+pub use logs::{init_json_logs, init_text_logs};
+
+const LEVELS: [Level; 4] = [Level::Full, Level::NoRecommendations, Level::RulesOnly, Level::Fallback];
+const RESULTS: [&str; 4] = ["ok", "empty", "fallback", "unknown_placement"];
+
+/// Counters of one channel by level and result; made on first use.
+struct ChannelHandles([[OnceLock<Counter>; RESULTS.len()]; LEVELS.len()]);
+
+/// Every handle.
+pub struct Metrics {
+    recorder: Recorder,
+    channels: ArcSwap<HashMap<Arc<str>, Arc<ChannelHandles>>>,
+    decide_seconds: Histogram,
+    suppressed: Vec<Counter>,
+    degraded: Vec<Counter>,
+    outcomes: Vec<Counter>,
+    offers_reaching_nobody: Gauge,
+    refused_errors: Gauge,
+    reloads: [Counter; 2],
+    errors: Vec<Counter>,
+    in_flight: Gauge,
+    /// Requests refused because too many were being answered.
+    pub shed: Counter,
+    /// Request ids forgotten before their time, for there were too many.
+    pub request_ids_forgotten: Counter,
+    /// Panics caught in handlers.
+    pub panics: Counter,
+    /// Connections accepted.
+    pub connections: Counter,
+}
+
+/// The process's metrics.
+pub fn metrics() -> &'static Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(Metrics::new)
+}
+
+struct Recorder {
+    recorder: metrics_exporter_prometheus::PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Recorder {
+    fn new() -> Self {
+        let builder = PrometheusBuilder::new();
+        let decide = Matcher::Full(names::DECIDE_SECONDS.to_owned());
+        let recorder = match builder.set_buckets_for_metric(decide, &names::DECIDE_BUCKETS_SECONDS) {
+            Ok(builder) => builder.build_recorder(),
+            // INVARIANT: the buckets are not empty, the only error there is.
+            Err(_) => PrometheusBuilder::new().build_recorder(),
+        };
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            for (name, help) in names::HELP {
+                metrics::describe_counter!(name, help);
+            }
+        });
+        Self { recorder, handle }
+    }
+
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        metrics::with_local_recorder(&self.recorder, || metrics::counter!(name, labels))
+    }
+
+    fn gauge(&self, name: &'static str) -> Gauge {
+        metrics::with_local_recorder(&self.recorder, || metrics::gauge!(name))
+    }
+
+    fn counters<'a>(
+        &self,
+        name: &'static str,
+        key: &'static str,
+        values: impl Iterator<Item = &'a str>,
+    ) -> Vec<Counter> {
+        values.map(|value| self.counter(name, vec![Label::new(key, value.to_owned())])).collect()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A set of its own; services share [`metrics()`].
+    pub fn new() -> Self {
+        let recorder = Recorder::new();
+        let reload = |result| recorder.counter(names::RULESET_RELOADS, vec![Label::new("result", result)]);
+        Self {
+            channels: ArcSwap::default(),
+            decide_seconds: metrics::with_local_recorder(&recorder.recorder, || {
+                metrics::histogram!(names::DECIDE_SECONDS)
+            }),
+            suppressed: recorder.counters(names::SUPPRESSED, "reason", Reason::ALL.iter().map(|r| r.name())),
+            degraded: recorder.counters(names::DEGRADED, "flag", Degraded::ALL.into_iter().map(Degraded::name)),
+            outcomes: recorder.counters(names::OUTCOMES, "type", OutcomeType::ALL.into_iter().map(OutcomeType::name)),
+            offers_reaching_nobody: recorder.gauge(names::OFFERS_REACHING_NOBODY),
+            refused_errors: recorder.gauge(names::RULESET_REFUSED_ERRORS),
+            reloads: [reload("ok"), reload("refused")],
+            errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
+            in_flight: recorder.gauge(names::REQUESTS_IN_FLIGHT),
+            shed: recorder.counter(names::REQUESTS_SHED, Vec::new()),
+            request_ids_forgotten: recorder.counter(names::REQUEST_IDS_FORGOTTEN, Vec::new()),
+            panics: recorder.counter(names::PANICS, Vec::new()),
+            connections: recorder.counter(names::CONNECTIONS, Vec::new()),
+            recorder,
+        }
+    }
+
+    /// Counts one answered question. `dropped` are candidates per reason;
+    /// `channel_of` gives the channel of a placement by its name.
+    pub fn decided<'a>(
+        &self,
+        decision: &'a Decision,
+        dropped: &[(Reason, u32)],
+        elapsed: Duration,
+        channel_of: impl Fn(&str) -> Option<&'a str>,
+    ) {
+        self.decide_seconds.record(elapsed.as_secs_f64());
+        for answer in &decision.placements {
+            let channel = match answer.presentations.first() {
+                Some(presentation) => &*presentation.channel,
+                None => channel_of(&answer.placement).unwrap_or("none"),
+            };
+            self.answered(channel, decision.level, answer);
+        }
+        for (reason, count) in dropped {
+            if let Some(counter) = self.suppressed.get(*reason as usize - 1) {
+                counter.increment(u64::from(*count));
+            }
+        }
+        for flag in decision.degraded.iter() {
+            if let Some(counter) = self.degraded.get(flag as usize - 1) {
+                counter.increment(1);
+            }
+        }
+    }
+
+    fn answered(&self, channel: &str, level: Level, answer: &PlacementAnswer) {
+        let result = match answer.status {
+            PlacementStatus::Ok => 0,
+            PlacementStatus::Empty => 1,
+            PlacementStatus::Fallback => 2,
+            PlacementStatus::UnknownPlacement => 3,
+        };
+        let channels = self.channels.load();
+        let known = channels.get(channel).map(|handles| (channel, Arc::clone(handles)));
+        let (channel, handles) = known.unwrap_or_else(|| self.add_channel(channel));
+        let Some(cell) = handles.0.get(level as usize - 1).and_then(|row| row.get(result)) else { return };
+        let counter = cell.get_or_init(|| {
+            let labels = [("channel", channel), ("level", level.name()), ("result", RESULTS[result])];
+            let labels = labels.into_iter().map(|(key, value)| Label::new(key, value.to_owned())).collect();
+            self.recorder.counter(names::DECISIONS, labels)
+        });
+        counter.increment(1);
+    }
+
+    /// Handles of a channel not seen before; `other` when there are too many.
+    fn add_channel<'a>(&self, channel: &'a str) -> (&'a str, Arc<ChannelHandles>) {
+        let room = self.channels.load().len() < names::CHANNELS_MAX;
+        let label = if room { channel } else { "other" };
+        self.channels.rcu(|channels| {
+            let mut channels = HashMap::clone(channels);
+            channels.entry(Arc::from(label)).or_insert_with(|| Arc::new(ChannelHandles(Default::default())));
+            channels
+        });
+        let handles = self.channels.load().get(label).cloned();
+        (label, handles.unwrap_or_else(|| Arc::new(ChannelHandles(Default::default()))))
+    }
+
+    /// Counts one recorded outcome.
+    pub fn outcome(&self, outcome: OutcomeType) {
+        if let Some(counter) = self.outcomes.get(outcome as usize) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts one reload of the rules and keeps how many errors were refused.
+    pub fn reloaded(&self, errors: usize) {
+        self.reloads[usize::from(errors > 0)].increment(1);
+        self.refused_errors.set(errors as f64);
+    }
+
+    /// Sets how many offers were presented to nobody in the last 24 hours.
+    pub fn offers_reaching_nobody(&self, offers: usize) {
+        self.offers_reaching_nobody.set(offers as f64);
+    }
+
+    /// Counts one request answered with an error code of `google.rpc.Code`.
+    pub fn request_error(&self, code: i32) {
+        if let Some(counter) = usize::try_from(code).ok().and_then(|code| self.errors.get(code)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Sets how many requests are being answered.
+    pub fn in_flight(&self, requests: usize) {
+        self.in_flight.set(requests as f64);
+    }
+
+    /// A counter of this set; keep it, making one allocates.
+    pub fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.counter(name, labels)
+    }
+
+    /// A gauge of this set; keep it, making one allocates.
+    pub fn gauge(&self, name: &'static str) -> Gauge {
+        self.recorder.gauge(name)
+    }
+
+    /// Folds histogram samples into their buckets. Call it every second:
+    /// samples pile up in memory until then.
+    pub fn upkeep(&self) {
+        self.recorder.handle.run_upkeep();
+    }
+
+    /// The Prometheus text. Takes milliseconds: keep it off serving threads.
+    pub fn render(&self) -> String {
+        self.recorder.handle.render()
+    }
+}

@@ -1,0 +1,214 @@
+//! The one view of a customer, and writes to it.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::{
+    decide::{self, Snapshot},
+    domain::{
+        AttrId, AttributeSource, Consent, Event, EventId, EventKind, Facts, Identity, Match, Profile, Request,
+        Timestamp, Value,
+    },
+    rules::Truth,
+    store::{HotProfile, Receipt, ReceiptStatus, Resolved, Strength, Submission, Target},
+};
+
+use super::{App, AppError, CustomerView, UpsertInput, Upserted, token};
+
+impl App {
+    /// The one view of a customer.
+    ///
+    /// # Errors
+    /// Nobody, or more than one customer, has these identities; the view would
+    /// be older than the token.
+    pub async fn customer(&self, identities: &[Identity], consistency_token: &str) -> Result<CustomerView, AppError> {
+        let hot = self.known(identities).await?;
+        let wanted = match consistency_token {
+            "" => 0,
+            text => token::version_of(text)
+                .ok_or_else(|| AppError::invalid("consistency_token", "not one of ours; send it as it was returned"))?,
+        };
+        if hot.profile.version < wanted {
+            return Err(AppError::FailedPrecondition("the customer's state is older than the token".to_owned()));
+        }
+        Ok(self.view(&self.current(), &hot.profile))
+    }
+
+    async fn known(&self, identities: &[Identity]) -> Result<Arc<HotProfile>, AppError> {
+        let nobody = || AppError::NotFound("no customer has these identities".to_owned());
+        match self.store.resolve(identities).await? {
+            Resolved::Known(key) => self.store.profile(key).await?.ok_or_else(nobody),
+            Resolved::Ambiguous => Err(AppError::FailedPrecondition(
+                "the identities belong to more than one customer; ask with one of them".to_owned(),
+            )),
+            Resolved::Unknown | Resolved::NotLoaded => Err(nobody()),
+        }
+    }
+
+    fn view(&self, snapshot: &Snapshot, profile: &Profile) -> CustomerView {
+        let ruleset = &snapshot.ruleset;
+        let (request, now) = (Request::default(), self.clock.now());
+        let cells = decide::customer_cells(&ruleset.schema, profile, now);
+        let facts = Facts { cells: &cells, schema: &ruleset.schema, profile, request: &request, now };
+        let read = |wanted: fn(&AttributeSource) -> bool| -> Vec<(Arc<str>, Value)> {
+            let defs = ruleset.schema.attributes.iter().filter(|d| wanted(&d.source));
+            defs.filter_map(|d| Some((Arc::clone(&d.name), facts.get(d.slot).to_value()?))).collect()
+        };
+        let segments = ruleset.segments.iter().filter(|s| s.condition.truth(&facts) == Truth::True);
+        CustomerView {
+            profile: profile.clone(),
+            attributes: read(|s| matches!(s, AttributeSource::Stored)),
+            traits: read(|s| matches!(s, AttributeSource::Trait(_))),
+            segments: segments.map(|s| Arc::clone(&s.name)).collect(),
+            holdout: decide::in_holdout(ruleset, profile.arm_key),
+            consistency_token: token::of_version(Some(profile.version)),
+        }
+    }
+
+    /// Sets attributes and consents; creates the customer when nobody has the
+    /// identities.
+    ///
+    /// # Errors
+    /// The identities are of more than one customer; the log is full; the
+    /// request id was used with another body.
+    pub async fn upsert(&self, input: UpsertInput) -> Result<Upserted, AppError> {
+        let now = self.clock.now();
+        let at = input.at.map_or(now, |t| t.min(now));
+        let consents: Vec<Consent> = input
+            .consents
+            .into_iter()
+            .map(|c| Consent { at: if c.at == Timestamp::default() { at } else { c.at.min(now) }, ..c })
+            .collect();
+        let strength = if consents.is_empty() { Strength::Process } else { Strength::Disk };
+        let content = content_of(&input.attributes, input.at, &consents);
+        let kind = EventKind::Upsert { attributes: input.attributes, consents };
+        if input.validate_only {
+            return self.validated(&input.identities, strength).await;
+        }
+        self.write(Write { identities: input.identities, request_id: &input.request_id, at, kind, content, strength })
+            .await
+    }
+
+    async fn validated(&self, identities: &[Identity], strength: Strength) -> Result<Upserted, AppError> {
+        match self.store.resolve(identities).await? {
+            Resolved::Ambiguous => Err(AppError::FailedPrecondition(
+                "the identities belong to more than one customer; write with one of them".to_owned(),
+            )),
+            resolved => {
+                Ok(Upserted { consistency_token: String::new(), strength, created: resolved == Resolved::Unknown })
+            }
+        }
+    }
+
+    /// Forbids or permits every contact.
+    ///
+    /// # Errors
+    /// As [`App::upsert`].
+    pub async fn do_not_contact(
+        &self,
+        identities: Vec<Identity>,
+        on: bool,
+        reason: Box<str>,
+    ) -> Result<Upserted, AppError> {
+        let at = self.clock.now();
+        let kind = EventKind::DoNotContact { on, reason };
+        self.write(Write { identities, request_id: "", at, kind, content: 0, strength: Strength::Disk }).await
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<Upserted, AppError> {
+        let received_at = self.clock.now();
+        let id = if write.request_id.is_empty() {
+            EventId(self.clock.decision_id(received_at).0)
+        } else {
+            EventId(xxh3_128(format!("upsert\0{}", write.request_id).as_bytes()))
+        };
+        let event = Event { id, at: write.at, received_at, identities: Vec::new(), kind: write.kind };
+        let target = Target::Identities(write.identities);
+        let submission = Submission { target, event, content: write.content, strength: write.strength };
+        let receipt = self.store.record(vec![submission]).await.pop();
+        upserted(receipt, write.strength)
+    }
+
+    /// Names of event types, offers, channels and items behind their stable
+    /// hashes, as far as the current rules and the store know them.
+    pub fn item_name(&self, item: crate::domain::ItemId) -> Arc<str> {
+        self.store.item_name(item).unwrap_or_else(|| format!("#{:016x}", item.0).into())
+    }
+}
+
+struct Write<'a> {
+    identities: Vec<Identity>,
+    request_id: &'a str,
+    at: Timestamp,
+    kind: EventKind,
+    content: u64,
+    strength: Strength,
+}
+
+/// The hash of what is set, in whatever order, without the times of consents,
+/// which the service may have filled in.
+fn content_of(attributes: &[(AttrId, Option<Value>)], at: Option<Timestamp>, consents: &[Consent]) -> u64 {
+    let mut attributes: Vec<&(AttrId, Option<Value>)> = attributes.iter().collect();
+    attributes.sort_by_key(|(id, _)| *id);
+    let plain = |c: &Consent| format!("{:?}{:?}{:?}{:?}{:?}", c.channel, c.purpose, c.permission, c.source, c.proof);
+    let mut consents: Vec<String> = consents.iter().map(plain).collect();
+    consents.sort_unstable();
+    xxh3_64(format!("{attributes:?}{at:?}{consents:?}").as_bytes())
+}
+
+fn upserted(receipt: Option<Receipt>, strength: Strength) -> Result<Upserted, AppError> {
+    let Some(receipt) = receipt else {
+        return Err(AppError::Store(crate::store::StoreError::Closed));
+    };
+    match receipt.status {
+        ReceiptStatus::Recorded | ReceiptStatus::Duplicate => Ok(Upserted {
+            consistency_token: token::of_version(receipt.customer.map(|_| receipt.version)),
+            strength,
+            created: receipt.created,
+        }),
+        ReceiptStatus::Conflict => {
+            Err(AppError::AlreadyExists("the request id was used with another body; use a new one".to_owned()))
+        }
+        ReceiptStatus::Refused(why) => Err(AppError::FailedPrecondition(why)),
+        ReceiptStatus::Exhausted => {
+            Err(AppError::Exhausted("the event log is full; free disk space, then send it again".to_owned()))
+        }
+    }
+}
+
+/// What identities match when nobody could be asked.
+pub(super) fn matched_of(resolved: Resolved, has_identities: bool) -> Match {
+    match resolved {
+        Resolved::Known(_) => Match::Known,
+        Resolved::Ambiguous => Match::Ambiguous,
+        Resolved::Unknown | Resolved::NotLoaded if has_identities => Match::New,
+        Resolved::Unknown | Resolved::NotLoaded => Match::Anonymous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ConsentPurpose, Permission};
+
+    #[test]
+    fn the_same_upsert_has_the_same_content() {
+        let consent = |purpose, at| Consent {
+            channel: None,
+            purpose,
+            permission: Permission::Granted,
+            at: Timestamp(at),
+            source: "form".into(),
+            proof: "v1".into(),
+        };
+        let purposes = [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling];
+        let first = content_of(&[], None, &purposes.map(|p| consent(p, 1)));
+        for at in 2..50 {
+            assert_eq!(content_of(&[], None, &purposes.map(|p| consent(p, at))), first);
+        }
+        assert_ne!(content_of(&[], None, &[consent(ConsentPurpose::Service, 1)]), first);
+        let (one, two) = ((AttrId(1), Some(Value::Int(1))), (AttrId(2), None));
+        assert_eq!(content_of(&[one.clone(), two.clone()], None, &[]), content_of(&[two, one], None, &[]));
+    }
+}

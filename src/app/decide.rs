@@ -1,0 +1,384 @@
+//! The use case of a decision: gather, rank, claim, compose, record behind the
+//! answer.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+
+use crate::{
+    decide::{self, Composed, Denied, Inputs, Ranking, Scratch, Snapshot},
+    domain::{
+        Decision, DecisionId, Degraded, DegradedSet, Identity, Intent, Match, OfferId, OfferSlot, PlacementId, Profile,
+        Reason, Request, Reservation, Timestamp,
+    },
+    store::{DecisionRecord, HotProfile, Resolved, WinnerRecord},
+};
+
+use super::{
+    App, AppError,
+    claims::Claimed,
+    customer::matched_of,
+    digest,
+    idempotency::{Answer, Entry, Ticket},
+    signing::Purpose,
+    token,
+};
+
+/// How often refused claims are answered by ranking again; then the slot's
+/// fallback.
+const CLAIMS_MAX: usize = 3;
+/// Milliseconds a caller waits when the request does not say.
+const TIME_BUDGET_MS: u64 = 100;
+
+thread_local! {
+    static WORKER: RefCell<Worker> = RefCell::default();
+}
+
+/// Buffers of one worker thread.
+#[derive(Default)]
+struct Worker {
+    scratch: Scratch,
+    reservations: Vec<Reservation>,
+    exhausted: Vec<OfferSlot>,
+}
+
+/// What a decision is made from, gathered before the pure part.
+struct Gathered {
+    matched: Match,
+    customer: Option<Arc<HotProfile>>,
+    degraded: DegradedSet,
+}
+
+/// A question with what it goes by.
+pub(super) struct Question<'a> {
+    /// Rules and models.
+    pub snapshot: &'a Snapshot,
+    /// The question.
+    pub request: Request,
+    /// Offers shown before that keep their order.
+    pub keep_order: &'a [OfferSlot],
+}
+
+impl App {
+    /// Answers a question that was checked against `snapshot`. With a request
+    /// id, the same question gets the same answer for ten minutes.
+    ///
+    /// # Errors
+    /// The request id was used with another body; its answer cannot be replayed.
+    pub async fn decide(
+        self: &Arc<Self>,
+        snapshot: Arc<Snapshot>,
+        request: Request,
+    ) -> Result<Arc<Decision>, AppError> {
+        let question = |request| Question { snapshot: &snapshot, request, keep_order: &[] };
+        if request.request_id.is_empty() {
+            return Ok(Arc::new(self.answer(question(request)).await));
+        }
+        let request_id = request.request_id.clone();
+        let ticket = Ticket::of_question(&request_id, digest::request(&request));
+        let entry = self.take_ticket(&ticket, &request_id)?;
+        let intent = request.intent;
+        let fresh = async { Ok(Answer::of(Arc::new(self.answer(question(request)).await), intent)) };
+        // boxed, so that the usual way does not carry the size of this one
+        Box::pin(self.once(&ticket, &entry, fresh)).await
+    }
+
+    /// The entry of a request id.
+    ///
+    /// # Errors
+    /// The request id was used with another body.
+    pub(super) fn take_ticket(&self, ticket: &Ticket, request_id: &str) -> Result<Arc<Entry>, AppError> {
+        self.request_ids.entry(ticket, self.clock.now()).map_err(|()| {
+            AppError::AlreadyExists(format!("request id `{request_id}` was used with another body; use a new one"))
+        })
+    }
+
+    /// Gives the kept answer of a request id, or makes it with `fresh`.
+    pub(super) async fn once(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        entry: &Arc<Entry>,
+        fresh: impl Future<Output = Result<Answer, AppError>>,
+    ) -> Result<Arc<Decision>, AppError> {
+        match entry.answer.get_or_try_init(|| fresh).await {
+            Ok(Answer::Kept(decision) | Answer::Unlogged(decision)) => Ok(Arc::clone(decision)),
+            Ok(Answer::Logged(id)) => self.replay_answer(*id).await,
+            Err(error) => {
+                self.request_ids.forget(ticket, entry);
+                Err(error)
+            }
+        }
+    }
+
+    /// Answers a question afresh.
+    pub(super) async fn answer(&self, question: Question<'_>) -> Decision {
+        let gathered = self.gather(&question.request).await;
+        WORKER.with(|worker| match worker.try_borrow_mut() {
+            Ok(mut worker) => self.decide_now(question, gathered, &mut worker),
+            Err(_) => self.decide_now(question, gathered, &mut Worker::default()),
+        })
+    }
+
+    /// Resolves the identities and takes the hot profile. Waits only when one
+    /// of them is not in memory, and never longer than the time budget.
+    async fn gather(&self, request: &Request) -> Gathered {
+        let mut degraded = DegradedSet::default();
+        let mut gathered = match self.gather_hot(&request.identities) {
+            Some(gathered) => gathered,
+            None => {
+                let budget_ms =
+                    if request.time_budget_ms == 0 { TIME_BUDGET_MS } else { request.time_budget_ms.into() };
+                let cold = Box::pin(self.gather_cold(&request.identities));
+                let cold = Box::pin(tokio::time::timeout(Duration::from_millis(budget_ms), cold));
+                cold.await.ok().flatten().unwrap_or_else(|| {
+                    degraded.insert(Degraded::ProfileUnavailable);
+                    Gathered { matched: Match::New, customer: None, degraded: DegradedSet::default() }
+                })
+            }
+        };
+        let wanted = token::version_of(&request.consistency_token).unwrap_or(0);
+        let version = gathered.customer.as_ref().map_or(0, |c| c.profile.version);
+        if wanted > version {
+            degraded.insert(Degraded::StaleProfile);
+        }
+        gathered.degraded = degraded;
+        gathered
+    }
+
+    /// `None` when memory cannot tell.
+    fn gather_hot(&self, identities: &[Identity]) -> Option<Gathered> {
+        let resolved = match identities {
+            [] => Resolved::Unknown,
+            some => self.store.resolve_hot(some),
+        };
+        let customer = match resolved {
+            Resolved::NotLoaded => return None,
+            Resolved::Known(key) => Some(self.store.hot(key)?),
+            Resolved::Unknown | Resolved::Ambiguous => None,
+        };
+        let matched = matched_of(resolved, !identities.is_empty());
+        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
+    }
+
+    /// `None` when the store cannot be read.
+    async fn gather_cold(&self, identities: &[Identity]) -> Option<Gathered> {
+        let resolved = self.store.resolve(identities).await.ok()?;
+        let customer = match resolved {
+            Resolved::Known(key) => self.store.profile(key).await.ok()?,
+            _ => None,
+        };
+        let matched = if customer.is_none() && matches!(resolved, Resolved::Known(_)) {
+            Match::New
+        } else {
+            matched_of(resolved, !identities.is_empty())
+        };
+        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
+    }
+
+    fn decide_now(&self, question: Question<'_>, gathered: Gathered, worker: &mut Worker) -> Decision {
+        let started = Instant::now();
+        let now = match (question.request.intent, question.request.as_of) {
+            (Intent::Preview, Some(as_of)) => as_of,
+            _ => self.clock.now(),
+        };
+        let round = Round {
+            app: self,
+            now,
+            id: self.clock.decision_id(now),
+            token: token::of_version(gathered.customer.as_ref().map(|c| c.profile.version)),
+            question,
+            gathered,
+        };
+        let (ranking, composed, denied) = round.run(worker);
+        let mut decision = composed.decision;
+        if round.question.request.intent == Intent::Preview {
+            return decision;
+        }
+        round.observe(&decision, &ranking, started.elapsed());
+        if !round.record(&decision, &ranking, denied, worker) {
+            decision.degraded.insert(Degraded::LogUnavailable);
+        }
+        decision
+    }
+}
+
+/// One question on its way through the pipeline.
+struct Round<'a> {
+    app: &'a App,
+    now: Timestamp,
+    id: DecisionId,
+    token: String,
+    question: Question<'a>,
+    gathered: Gathered,
+}
+
+type DeniedList = SmallVec<[Denied; 4]>;
+
+impl Round<'_> {
+    /// Ranks, claims for the winners, composes; again when a claim is refused
+    /// or content fails.
+    fn run(&self, worker: &mut Worker) -> (Ranking, Composed, DeniedList) {
+        let mut denied = DeniedList::new();
+        self.app.read_open(self.customer(), self.question.snapshot, self.now, worker_buffers(worker));
+        let mut attempts = 0;
+        loop {
+            let (ranking, mut composed) = self.attempt(worker, &denied);
+            let lost = match composed.failed.is_empty() {
+                true => self.claim(&ranking),
+                false => std::mem::take(&mut composed.failed),
+            };
+            if lost.is_empty() {
+                return (ranking, composed, denied);
+            }
+            attempts += 1;
+            if attempts > CLAIMS_MAX + self.question.request.placements.len() {
+                denied = self.everything();
+                let (ranking, composed) = self.attempt(worker, &denied);
+                return (ranking, composed, denied);
+            }
+            denied.extend(lost);
+            self.app.read_open(self.customer(), self.question.snapshot, self.now, worker_buffers(worker));
+        }
+    }
+
+    fn attempt(&self, worker: &mut Worker, denied: &[Denied]) -> (Ranking, Composed) {
+        let signer = self.app.keys.newest(match self.question.request.intent {
+            Intent::Present => Purpose::Present,
+            Intent::Preview => Purpose::Preview,
+        });
+        let inputs = Inputs {
+            snapshot: self.question.snapshot,
+            profile: self.gathered.customer.as_ref().map_or(&self.app.anonymous, |c| &c.profile),
+            matched: self.gathered.matched,
+            request: &self.question.request,
+            now: self.now,
+            decision_id: self.id,
+            reservations: &worker.reservations,
+            exhausted: &worker.exhausted,
+            denied,
+            keep_order: self.question.keep_order,
+            degraded: self.gathered.degraded,
+            consistency_token: &self.token,
+            signer: &signer,
+        };
+        let ranking = decide::rank(&inputs, &mut worker.scratch);
+        let composed = decide::compose(&inputs, &ranking, &mut worker.scratch);
+        (ranking, composed)
+    }
+
+    /// Claims caps and budgets for the winners; answers who was refused.
+    fn claim(&self, ranking: &Ranking) -> Vec<Denied> {
+        if self.question.request.intent == Intent::Preview || ranking.winners.is_empty() {
+            return Vec::new();
+        }
+        match self.app.claim_winners(self.question.snapshot, self.customer(), ranking, (self.id, self.now)) {
+            Claimed::All => Vec::new(),
+            Claimed::Refused(offers) => {
+                offers.into_iter().map(|offer| Denied { offer, reason: Reason::ClaimRefused }).collect()
+            }
+        }
+    }
+
+    fn everything(&self) -> DeniedList {
+        let offers = self.question.snapshot.ruleset.offers.iter();
+        offers.map(|o| Denied { offer: o.slot, reason: Reason::ClaimRefused }).collect()
+    }
+
+    fn customer(&self) -> Option<&Profile> {
+        self.gathered.customer.as_ref().map(|c| &c.profile)
+    }
+
+    fn observe(&self, decision: &Decision, ranking: &Ranking, elapsed: Duration) {
+        let ruleset = &self.question.snapshot.ruleset;
+        let dropped = Reason::ALL.iter().map(|r| (*r, ranking.counts[*r as usize])).filter(|(_, count)| *count > 0);
+        let dropped: SmallVec<[(Reason, u32); Reason::TABLE_LEN]> = dropped.collect();
+        self.app.metrics.decided(decision, &dropped, elapsed, |placement| {
+            let slot = ruleset.placement_slots.get(&PlacementId::of(placement))?;
+            Some(&*ruleset.channel(ruleset.placements[slot.index()].channel).name)
+        });
+    }
+
+    /// Queues the record; false when it could not be.
+    fn record(self, decision: &Decision, ranking: &Ranking, denied: DeniedList, worker: &Worker) -> bool {
+        let ruleset = &self.question.snapshot.ruleset;
+        let exposed = self.exposure(ranking);
+        let offer_id = |slot: &OfferSlot| ruleset.offer(*slot).id;
+        let record = DecisionRecord {
+            id: self.id,
+            now: self.now,
+            matched: self.gathered.matched,
+            ruleset: ruleset.hash,
+            model_version: self.question.snapshot.models.version,
+            signing_key: self.app.keys.signing_key(),
+            reservations: worker.reservations.clone(),
+            exhausted: worker.exhausted.iter().map(offer_id).collect(),
+            denied: denied.iter().map(|d| (offer_id(&d.offer), d.reason)).collect(),
+            keep_order: self.question.keep_order.iter().map(offer_id).collect::<Vec<OfferId>>(),
+            degraded: self.gathered.degraded,
+            consistency_token: self.token.into_boxed_str(),
+            public_url: Arc::clone(self.app.keys.public_url()),
+            digest: digest::decision(decision),
+            winners: winners(self.question.snapshot, ranking, self.now),
+            eligible: ranking
+                .eligible
+                .iter()
+                .map(|(offer, channel)| (ruleset.offer(offer).id, ruleset.channel(channel).id))
+                .collect(),
+            exposed,
+            request: self.question.request,
+            customer: self.gathered.customer,
+        };
+        self.app.store.submit_decision(record)
+    }
+
+    /// Whether the customer now counts for the lift for the first time: there
+    /// was marketing worth saying, to the treated and to the held out alike.
+    fn exposure(&self, ranking: &Ranking) -> Option<bool> {
+        let first = self.customer()?.exposed_at.is_none();
+        (first && ranking.exposable).then_some(ranking.holdout_hit)
+    }
+}
+
+fn worker_buffers(worker: &mut Worker) -> (&mut Vec<Reservation>, &mut Vec<OfferSlot>) {
+    (&mut worker.reservations, &mut worker.exhausted)
+}
+
+fn winners(snapshot: &Snapshot, ranking: &Ranking, now: Timestamp) -> Vec<WinnerRecord> {
+    let mut records = Vec::with_capacity(ranking.winners.len());
+    for at in 0..ranking.placements.len() {
+        for winner in ranking.winners_of(at) {
+            let (offer, channel) = (snapshot.ruleset.offer(winner.offer), snapshot.ruleset.channel(winner.channel));
+            let reserved = !offer.limits.is_empty() || offer.budget.is_some();
+            records.push(WinnerRecord {
+                placement: at as u16,
+                offer: offer.id,
+                channel: channel.id,
+                net_priority: winner.factors.net_priority as f32,
+                probability: winner.factors.choice_probability as f32,
+                counts_now: channel.counts_on.has(crate::domain::OutcomeType::Decided),
+                reserved_until: reserved.then(|| winner.starts_at(now).plus_us(channel.reserve_us)),
+            });
+        }
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every layer of the transport moves the future of a call; 2 KiB is what
+    /// a hot decision may weigh.
+    #[test]
+    fn the_future_of_a_decision_is_small() {
+        fn size_of_future<'a, F: Future>(_: impl Fn(&'a Arc<App>, Arc<Snapshot>, Request) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_future(App::decide);
+        assert!(bytes <= 2_048, "{bytes}");
+    }
+}

@@ -1,0 +1,267 @@
+//! Events in: checked, given their idempotent id, stored, acknowledged.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::{
+    domain::{
+        DecisionId, Event, EventId, EventKind, OutcomeType, PresentationRef, Purpose, ReasonCode, Timestamp,
+        time::{DAY_US, SECOND_US},
+    },
+    store::{Receipt, ReceiptStatus, Strength, Submission, Target},
+};
+
+use super::{App, EventInput, OutcomeInput, Recorded, RecordedStatus, signing::TokenError, token};
+
+/// An event further in the future is clamped to now, microseconds.
+const FUTURE_US_MAX: i64 = 300 * SECOND_US;
+/// Events are de-duplicated for this long, microseconds.
+const DEDUPLICATED_US: i64 = 7 * DAY_US;
+
+/// An outcome that is refused.
+pub(super) struct WrongOutcome {
+    /// The field that is wrong.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// An outcome whose token and reason hold.
+pub(super) struct CheckedOutcome {
+    /// Its presentation.
+    pub presentation: PresentationRef,
+    /// Ready to store.
+    pub submission: Submission,
+    /// Notes on it.
+    pub warnings: Vec<String>,
+}
+
+impl App {
+    /// Records events in order, with a result each. Outcomes of a presentation
+    /// and events with an id are recorded once, however often they come.
+    pub async fn record(&self, events: Vec<EventInput>) -> Vec<Recorded> {
+        let mut results: Vec<Option<Recorded>> = Vec::with_capacity(events.len());
+        let mut batch = Vec::with_capacity(events.len());
+        let mut noted = Vec::with_capacity(events.len());
+        for event in events {
+            match self.submission(event) {
+                Ok((submission, warnings)) => {
+                    noted.push((submission.strength, warnings));
+                    batch.push(submission);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Recorded::refused(error))),
+            }
+        }
+        let outcomes: Vec<Option<OutcomeType>> = batch.iter().map(|s| s.outcome()).collect();
+        let receipts = self.store.record(batch).await;
+        for (receipt, outcome) in receipts.iter().zip(outcomes) {
+            if let (ReceiptStatus::Recorded, Some(outcome)) = (&receipt.status, outcome) {
+                self.metrics.outcome(outcome);
+            }
+        }
+        let mut stored = receipts.into_iter().zip(noted);
+        results
+            .into_iter()
+            .map(|refused| {
+                refused.unwrap_or_else(|| match stored.next() {
+                    Some((receipt, (strength, warnings))) => Recorded::of(receipt, strength, warnings),
+                    None => Recorded::refused("the service is shutting down; send it again later".to_owned()),
+                })
+            })
+            .collect()
+    }
+
+    fn submission(&self, event: EventInput) -> Result<(Submission, Vec<String>), String> {
+        match event {
+            EventInput::Outcome(outcome) => {
+                self.outcome(outcome).map(|checked| (checked.submission, checked.warnings)).map_err(|wrong| wrong.why)
+            }
+            EventInput::Customer { id, identities, at, kind, strength, item_names } => {
+                let (at, warnings) = self.checked_time(at);
+                if !item_names.is_empty() {
+                    self.store.remember_items(&item_names);
+                }
+                let content = content_of(&kind, at);
+                let event = Event { id, at, received_at: self.clock.now(), identities: Vec::new(), kind };
+                Ok((Submission { target: Target::Identities(identities), event, content, strength }, warnings))
+            }
+        }
+    }
+
+    /// Checks an outcome's token and reason code.
+    pub(super) fn outcome(&self, input: OutcomeInput) -> Result<CheckedOutcome, WrongOutcome> {
+        let now = self.clock.now();
+        let presentation = self.keys.presentation(&input.token, now).map_err(|e| WrongOutcome {
+            field: "presentation_token",
+            why: match e {
+                TokenError::Forged => "the presentation token is not one of ours; send it as it was returned",
+                TokenError::Expired => "the presentation token is expired; ask for a new decision",
+                TokenError::Preview => "this token is of a preview; ask with `INTENT_PRESENT`",
+            }
+            .to_owned(),
+        })?;
+        let reason = self.reason(&input).map_err(|why| WrongOutcome { field: "reason_code", why })?;
+        let (at, early) = not_before_its_decision(input.at, presentation.decision);
+        let (at, mut warnings) = self.checked_time(at);
+        warnings.extend(early);
+        let id = outcome_id(&presentation, input.outcome);
+        let OutcomeInput { outcome, value, note, agent, call, .. } = input;
+        let purpose = self.purpose_of(&presentation);
+        let kind = EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose };
+        let event = Event { id, at, received_at: now, identities: Vec::new(), kind };
+        let target = presentation.customer.map_or(Target::Anonymous, Target::Customer);
+        // the time may differ between retries; the presentation and the answer may not
+        let content = content_of_outcome(reason, value);
+        let submission = Submission { target, event, content, strength: strength_of(outcome) };
+        Ok(CheckedOutcome { presentation, submission, warnings })
+    }
+
+    /// What a presentation was for; marketing when the rules no longer have it.
+    fn purpose_of(&self, presentation: &PresentationRef) -> Purpose {
+        let ruleset = &self.snapshot.load().ruleset;
+        let slot = ruleset.offer_slots.get(&presentation.offer);
+        slot.map_or(Purpose::Marketing, |slot| ruleset.offer(*slot).purpose)
+    }
+
+    fn reason(&self, input: &OutcomeInput) -> Result<ReasonCode, String> {
+        let snapshot = self.snapshot.load();
+        let declared = &snapshot.ruleset.decline_reasons;
+        if input.outcome != OutcomeType::Decline {
+            return if input.reason_code.is_empty() {
+                Ok(ReasonCode(0))
+            } else {
+                Err(format!("`reason_code` belongs to a decline, not to `{}`; leave it out", input.outcome.name()))
+            };
+        }
+        declared.iter().find(|r| *r.code == *input.reason_code).map(|r| r.id).ok_or_else(|| {
+            let codes: Vec<&str> = declared.iter().map(|r| &*r.code).collect();
+            let codes = codes.join("`, `");
+            match input.reason_code.as_str() {
+                "" => format!("a decline needs a reason; use one of `{codes}`"),
+                code => format!("decline reason `{code}` is not declared; use one of `{codes}`"),
+            }
+        })
+    }
+
+    fn checked_time(&self, at: Option<Timestamp>) -> (Timestamp, Vec<String>) {
+        let now = self.clock.now();
+        let Some(at) = at else { return (now, Vec::new()) };
+        if at.since_us(now) > FUTURE_US_MAX {
+            return (now, vec!["the time is more than 5 minutes in the future; it was set to now".to_owned()]);
+        }
+        if now.since_us(at) > DEDUPLICATED_US {
+            return (at, vec!["older than 7 days: a repetition later than 7 days from now is not noticed".to_owned()]);
+        }
+        (at, Vec::new())
+    }
+}
+
+impl Submission {
+    /// What followed, when it is an outcome.
+    pub(super) fn outcome(&self) -> Option<OutcomeType> {
+        match &self.event.kind {
+            EventKind::Outcome { outcome, .. } => Some(*outcome),
+            _ => None,
+        }
+    }
+}
+
+impl Recorded {
+    fn refused(why: String) -> Self {
+        Self {
+            status: RecordedStatus::Refused(why),
+            strength: None,
+            consistency_token: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn of(receipt: Receipt, strength: Strength, warnings: Vec<String>) -> Self {
+        let stored = matches!(receipt.status, ReceiptStatus::Recorded | ReceiptStatus::Duplicate);
+        Self {
+            status: match receipt.status {
+                ReceiptStatus::Recorded => RecordedStatus::Recorded,
+                ReceiptStatus::Duplicate => RecordedStatus::Duplicate,
+                ReceiptStatus::Conflict => RecordedStatus::Conflict,
+                ReceiptStatus::Refused(why) => RecordedStatus::Refused(why),
+                ReceiptStatus::Exhausted => RecordedStatus::Exhausted,
+            },
+            strength: stored.then_some(strength),
+            consistency_token: token::of_version(receipt.customer.map(|_| receipt.version)),
+            warnings,
+        }
+    }
+}
+
+/// An outcome cannot come before its decision: an earlier time would take the
+/// contact out of the windows of limits.
+fn not_before_its_decision(at: Option<Timestamp>, decision: DecisionId) -> (Option<Timestamp>, Option<String>) {
+    let decided_at = Timestamp::from_millis(i64::try_from(decision.unix_ms()).unwrap_or(0));
+    match at {
+        Some(early) if early < decided_at => {
+            let warning = "the time is before the decision; it was set to the decision's time";
+            (Some(decided_at), Some(warning.to_owned()))
+        }
+        other => (other, None),
+    }
+}
+
+/// How strong the acknowledgement of an outcome is.
+fn strength_of(outcome: OutcomeType) -> Strength {
+    match outcome {
+        OutcomeType::Decided
+        | OutcomeType::Impression
+        | OutcomeType::Click
+        | OutcomeType::Dismiss
+        | OutcomeType::Handoff => Strength::Process,
+        OutcomeType::Accept
+        | OutcomeType::Decline
+        | OutcomeType::Conversion
+        | OutcomeType::Unsubscribe
+        | OutcomeType::Cancelled => Strength::Disk,
+    }
+}
+
+/// The idempotent id of an outcome: its presentation and its type.
+fn outcome_id(presentation: &PresentationRef, outcome: OutcomeType) -> EventId {
+    let mut bytes = [0; 29];
+    bytes[..16].copy_from_slice(&presentation.decision.0.to_le_bytes());
+    bytes[16..24].copy_from_slice(&presentation.offer.0.to_le_bytes());
+    bytes[24..28].copy_from_slice(&presentation.channel.0.to_le_bytes());
+    bytes[28] = outcome as u8;
+    EventId(xxh3_128(&bytes))
+}
+
+/// The hash of an answer's content. One without a value has the hash it always had.
+fn content_of_outcome(reason: ReasonCode, value: Option<i64>) -> u64 {
+    match value {
+        None => xxh3_64(&reason.0.to_le_bytes()),
+        Some(value) => xxh3_64(format!("{}:{value}", reason.0).as_bytes()),
+    }
+}
+
+/// The hash of an event's content: the same id with another content is a conflict.
+pub(super) fn content_of(kind: &EventKind, at: Timestamp) -> u64 {
+    match kind {
+        EventKind::Customer { event, channel, amount, items, data, .. } => {
+            xxh3_64(format!("{event:?}{channel:?}{amount:?}{items:?}{data:?}").as_bytes())
+        }
+        other => xxh3_64(format!("{other:?}{at:?}").as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_outcome_stands_before_its_decision() {
+        let decision = DecisionId::new(1_000, 7);
+        let early = not_before_its_decision(Some(Timestamp(5)), decision);
+        assert_eq!(early.0, Some(Timestamp::from_millis(1_000)));
+        assert!(early.1.is_some());
+        for at in [None, Some(Timestamp(1_000_400))] {
+            assert_eq!(not_before_its_decision(at, decision), (at, None));
+        }
+    }
+}

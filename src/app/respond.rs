@@ -1,0 +1,121 @@
+//! Two-way dialogue: record what a person answered, answer the same question
+//! again.
+
+use std::sync::Arc;
+
+use crate::{
+    decide::Snapshot,
+    domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, Request},
+    store::{ReceiptStatus, StoreError, StoredDecision, Submission},
+};
+
+use super::{
+    App, AppError, RespondInput, Responded,
+    decide::Question,
+    idempotency::{Answer, Ticket},
+    token,
+};
+
+impl App {
+    /// Records an answer and answers the same question again. Offers still
+    /// shown keep their order unless policy removed one.
+    ///
+    /// # Errors
+    /// A forged or expired token, an undeclared reason code, a full log; or the
+    /// outcome is recorded but its decision is no longer kept.
+    pub async fn respond(self: &Arc<Self>, input: RespondInput) -> Result<Responded, AppError> {
+        let RespondInput { outcome, request_id, view, trace } = input;
+        let answered = outcome.outcome;
+        let body = body_of(&outcome.token, answered, &outcome.reason_code, (outcome.value, view as u8, trace as u8));
+        let ticket = Ticket::of_response(&request_id, body);
+        let checked = self.outcome(outcome).map_err(|wrong| AppError::invalid(wrong.field, wrong.why))?;
+        let (presentation, strength) = (checked.presentation, checked.submission.strength);
+
+        // before anything is recorded: a request id used with another body changes nothing
+        let entry = self.take_ticket(&ticket, &request_id)?;
+        let recorded = self.record_answer(checked.submission).await;
+        let (stored, receipt) = match recorded {
+            Ok(receipt) => (self.answered_decision(presentation.decision).await, receipt),
+            Err(error) => (Err(error), Answered::default()),
+        };
+        let stored = stored.inspect_err(|_| self.request_ids.forget(&ticket, &entry))?;
+        let request = Request {
+            request_id: ticket.stored.clone(),
+            view,
+            trace,
+            consistency_token: Box::default(),
+            ..stored.record.request.clone()
+        };
+        let again = self.answer_again(request, &stored, (presentation.offer, answered));
+        let decision = self.once(&ticket, &entry, again).await?;
+        let Answered { duplicate, version } = receipt;
+        Ok(Responded { decision, duplicate, strength, consistency_token: token::of_version(version) })
+    }
+
+    async fn record_answer(&self, submission: Submission) -> Result<Answered, AppError> {
+        let outcome = submission.outcome();
+        let receipt = self.store.record(vec![submission]).await.pop().ok_or(StoreError::Closed)?;
+        let duplicate = match receipt.status {
+            ReceiptStatus::Recorded => false,
+            ReceiptStatus::Duplicate => true,
+            ReceiptStatus::Conflict => {
+                return Err(AppError::AlreadyExists(
+                    "this presentation was already answered with another reason or value; ask for a new decision"
+                        .to_owned(),
+                ));
+            }
+            ReceiptStatus::Refused(why) => return Err(AppError::FailedPrecondition(why)),
+            ReceiptStatus::Exhausted => {
+                return Err(AppError::Exhausted("the event log is full; free disk space, then send it again".into()));
+            }
+        };
+        if let (false, Some(outcome)) = (duplicate, outcome) {
+            self.metrics.outcome(outcome);
+        }
+        Ok(Answered { duplicate, version: receipt.customer.map(|_| receipt.version) })
+    }
+
+    async fn answered_decision(&self, id: DecisionId) -> Result<StoredDecision, AppError> {
+        self.store.decision(id).await?.ok_or_else(|| {
+            AppError::FailedPrecondition(format!(
+                "the answer is recorded, but decision `{id}` is no longer kept; ask for a new decision"
+            ))
+        })
+    }
+
+    async fn answer_again(
+        &self,
+        mut request: Request,
+        stored: &StoredDecision,
+        (offer, answered): (OfferId, OutcomeType),
+    ) -> Result<Answer, AppError> {
+        let snapshot = self.current();
+        // a visitor without a profile has no history that could hold the offer back
+        let no_history = stored.record.customer.is_none();
+        if no_history && matches!(answered, OutcomeType::Decline | OutcomeType::Dismiss | OutcomeType::Accept) {
+            request.exclude_offers.push(offer);
+            request.exclude_offers.sort_unstable();
+        }
+        let keep_order = kept(&snapshot, stored, offer);
+        let question = Question { snapshot: &snapshot, request, keep_order: &keep_order };
+        Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present))
+    }
+}
+
+/// What became of a recorded answer.
+#[derive(Default)]
+struct Answered {
+    duplicate: bool,
+    /// The customer's version afterwards.
+    version: Option<u64>,
+}
+
+/// The offers shown before, in their order, without the one answered.
+fn kept(snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) -> Vec<OfferSlot> {
+    let shown = stored.record.winners.iter().map(|w| w.offer).filter(|o| *o != answered);
+    shown.filter_map(|o| snapshot.ruleset.offer_slots.get(&o).copied()).collect()
+}
+
+fn body_of(token: &str, outcome: OutcomeType, reason: &str, rest: (Option<i64>, u8, u8)) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(format!("{token}\0{}\0{reason}\0{rest:?}", outcome.name()).as_bytes())
+}

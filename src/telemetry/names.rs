@@ -1,0 +1,120 @@
+//! Every metric's name. Base units, prefix `rapport_`, counters end in
+//! `_total`. Labels are closed sets, or ids of the rules with a bound.
+
+/// Placements answered, by channel, level and result. Counter.
+pub const DECISIONS: &str = "rapport_decisions_total";
+/// Time from the checked question to the answer. Histogram, seconds.
+pub const DECIDE_SECONDS: &str = "rapport_decide_seconds";
+/// Candidates dropped, by reason. Counter.
+pub const SUPPRESSED: &str = "rapport_suppressed_total";
+/// Answers in which something was wrong, by flag. Counter.
+pub const DEGRADED: &str = "rapport_degraded_total";
+/// Outcomes recorded, by type. Counter.
+pub const OUTCOMES: &str = "rapport_outcomes_total";
+/// Offers that were presented to nobody in the last 24 hours. Gauge.
+pub const OFFERS_REACHING_NOBODY: &str = "rapport_offers_reaching_nobody_24h";
+/// Seconds since the active ruleset became active. Gauge.
+pub const RULESET_AGE_SECONDS: &str = "rapport_ruleset_age_seconds";
+/// Reloads of the rules, by result. Counter.
+pub const RULESET_RELOADS: &str = "rapport_ruleset_reloads_total";
+/// Errors of the edit that is refused now; 0 when none is. Gauge.
+pub const RULESET_REFUSED_ERRORS: &str = "rapport_ruleset_refused_errors";
+/// Requests answered with an error, by code. Counter.
+pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
+/// Requests being answered. Gauge.
+pub const REQUESTS_IN_FLIGHT: &str = "rapport_requests_in_flight";
+/// Requests refused because too many were being answered. Counter.
+pub const REQUESTS_SHED: &str = "rapport_requests_shed_total";
+/// Request ids forgotten before their time, for there were too many. Counter.
+pub const REQUEST_IDS_FORGOTTEN: &str = "rapport_request_ids_forgotten_total";
+/// Panics caught in handlers. Counter.
+pub const PANICS: &str = "rapport_panics_total";
+/// Connections accepted. Counter.
+pub const CONNECTIONS: &str = "rapport_connections_total";
+/// Hot profiles. Gauge.
+pub const HOT_PROFILES: &str = "rapport_hot_profiles";
+/// Memory of hot profiles. Gauge, bytes.
+pub const HOT_BYTES: &str = "rapport_hot_bytes";
+/// Hot lookups, by result. Counter.
+pub const HOT_LOOKUPS: &str = "rapport_hot_lookups_total";
+/// Profiles evicted from memory. Counter.
+pub const HOT_EVICTIONS: &str = "rapport_hot_evictions_total";
+/// Size of the event log. Gauge, bytes.
+pub const LOG_BYTES: &str = "rapport_log_bytes";
+/// Records appended to the event log. Counter.
+pub const LOG_RECORDS: &str = "rapport_log_records_total";
+/// Syncs of the event log. Counter.
+pub const FSYNCS: &str = "rapport_log_fsyncs_total";
+/// Time spent syncing since the start. Gauge, seconds: a counter holds whole
+/// numbers only.
+pub const FSYNC_SECONDS: &str = "rapport_log_fsync_busy_seconds";
+/// Longest sync since the start. Gauge, seconds.
+pub const FSYNC_SECONDS_MAX: &str = "rapport_log_fsync_seconds_max";
+/// Decisions that could not be recorded. Counter.
+pub const DECISIONS_DROPPED: &str = "rapport_log_decisions_dropped_total";
+/// Events refused for want of room. Counter.
+pub const LOG_EXHAUSTED: &str = "rapport_log_exhausted_total";
+/// Records waiting for the writer. Gauge.
+pub const LOG_QUEUE: &str = "rapport_log_queue_records";
+/// Records of the log not yet in the embedded store. Gauge.
+pub const STORE_UNMATERIALISED: &str = "rapport_store_unmaterialised_records";
+
+/// Upper bounds of the buckets of [`DECIDE_SECONDS`].
+pub const DECIDE_BUCKETS_SECONDS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Most channels with a label of their own; the rest count as `other`.
+pub const CHANNELS_MAX: usize = 32;
+
+/// Names of the codes of `google.rpc.Code`, by number: labels of [`REQUEST_ERRORS`].
+pub const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Names and help texts.
+pub const HELP: [(&str, &str); 28] = [
+    (DECISIONS, "Placements answered, by channel, level and result"),
+    (DECIDE_SECONDS, "Time from the checked question to the answer"),
+    (SUPPRESSED, "Candidates dropped, by reason"),
+    (DEGRADED, "Answers in which something was wrong, by flag"),
+    (OUTCOMES, "Outcomes recorded, by type"),
+    (OFFERS_REACHING_NOBODY, "Offers that were presented to nobody in the last 24 hours"),
+    (RULESET_AGE_SECONDS, "Seconds since the active ruleset became active"),
+    (RULESET_RELOADS, "Reloads of the rules, by result"),
+    (RULESET_REFUSED_ERRORS, "Errors of the edit that is refused now"),
+    (REQUEST_ERRORS, "Requests answered with an error, by code"),
+    (REQUESTS_IN_FLIGHT, "Requests being answered"),
+    (REQUESTS_SHED, "Requests refused because too many were being answered"),
+    (REQUEST_IDS_FORGOTTEN, "Request ids forgotten before their time, for there were too many"),
+    (PANICS, "Panics caught in handlers"),
+    (CONNECTIONS, "Connections accepted"),
+    (HOT_PROFILES, "Profiles in memory"),
+    (HOT_BYTES, "Memory of hot profiles"),
+    (HOT_LOOKUPS, "Hot lookups, by result"),
+    (HOT_EVICTIONS, "Profiles evicted from memory"),
+    (LOG_BYTES, "Size of the event log"),
+    (LOG_RECORDS, "Records appended to the event log"),
+    (FSYNCS, "Syncs of the event log"),
+    (FSYNC_SECONDS, "Time spent syncing"),
+    (FSYNC_SECONDS_MAX, "Longest sync since the start"),
+    (DECISIONS_DROPPED, "Decisions that could not be recorded"),
+    (LOG_EXHAUSTED, "Events refused for want of room"),
+    (LOG_QUEUE, "Records waiting for the writer"),
+    (STORE_UNMATERIALISED, "Records of the log not yet in the embedded store"),
+];

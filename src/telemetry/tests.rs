@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use crate::{
+    domain::{OutcomeType, Reason},
+    grpc::convert::tests::answered,
+};
+
+use super::*;
+
+#[test]
+fn what_is_counted_is_rendered() {
+    let metrics = Metrics::new();
+    let decision = answered();
+    metrics.decided(&decision, &[(Reason::Paused, 3)], Duration::from_micros(80), |_| None);
+    metrics.decided(&decision, &[], Duration::from_micros(80), |_| None);
+    metrics.outcome(OutcomeType::Click);
+    metrics.reloaded(2);
+    metrics.request_error(3);
+    metrics.upkeep();
+    let text = metrics.render();
+    for line in [
+        "rapport_decisions_total{channel=\"web\",level=\"full\",result=\"ok\"} 2",
+        "rapport_decide_seconds_bucket{le=\"0.0001\"} 2",
+        "rapport_decide_seconds_bucket{le=\"0.00005\"} 0",
+        "rapport_suppressed_total{reason=\"paused\"} 3",
+        "rapport_outcomes_total{type=\"click\"} 1",
+        "rapport_ruleset_reloads_total{result=\"refused\"} 1",
+        "rapport_ruleset_refused_errors 2",
+        "rapport_request_errors_total{code=\"INVALID_ARGUMENT\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn channels_beyond_the_bound_share_a_label() {
+    let metrics = Metrics::new();
+    let mut decision = answered();
+    for n in 0..2 * names::CHANNELS_MAX {
+        decision.placements[0].presentations[0].channel = format!("c{n}").into();
+        metrics.decided(&decision, &[], Duration::ZERO, |_| None);
+    }
+    let text = metrics.render();
+    let series = text.lines().filter(|line| line.starts_with(names::DECISIONS)).count();
+    assert!(series <= names::CHANNELS_MAX + 1, "{series} series");
+    assert!(text.contains("channel=\"other\""));
+}
+
+#[test]
+fn every_name_has_a_help_text_and_the_prefix() {
+    let metrics = Metrics::new();
+    metrics.decided(&answered(), &[], Duration::ZERO, |_| None);
+    let text = metrics.render();
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.split(' ').nth(2).unwrap_or_default();
+        assert!(name.starts_with("rapport_"), "{name}");
+        assert!(names::HELP.iter().any(|(known, _)| *known == name), "{name} has no help");
+    }
+}
