@@ -30,9 +30,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .skip_protoc_run()
         .compile_well_known_types()
         .extern_path(".google.protobuf", "::pbjson_types")
-        .bytes(["."]);
-    tonic_prost_build::configure().compile_with_config(config, &FILES, &["proto"])?;
+        .extern_path(".google.protobuf.Timestamp", "crate::grpc::timestamp::Timestamp")
+        .extern_path(".google.protobuf.Struct", "crate::grpc::structs::Struct")
+        .btree_map(["."]);
+    tonic_prost_build::configure().codec_path("crate::grpc::codec::Codec").compile_with_config(
+        config,
+        &FILES,
+        &["proto"],
+    )?;
 
-    pbjson_build::Builder::new().register_descriptors(&set)?.emit_fields().build(&[".rapport.v1"])?;
+    pbjson_build::Builder::new().register_descriptors(&set)?.btree_map(["."]).emit_fields().build(&[".rapport.v1"])?;
     Ok(())
 }

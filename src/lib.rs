@@ -27,5 +27,18 @@ pub mod store;
 pub mod app;
 
 pub mod config;
+pub mod grpc;
+pub mod http;
+pub mod server;
 
 pub mod telemetry;
+
+/// The wire types, generated from `proto/`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/rapport.v1.rs"));
+    include!(concat!(env!("OUT_DIR"), "/rapport.v1.serde.rs"));
+
+    /// The encoded descriptor set, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rapport_descriptor.bin"));
+}

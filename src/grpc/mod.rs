@@ -1,1 +1,94 @@
-//! To be written.
+//! The gRPC services: thin, over the calls of [`Api`].
+
+pub mod api;
+pub mod codec;
+pub mod convert;
+pub mod status;
+pub mod structs;
+pub mod timestamp;
+
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, async_trait};
+
+pub use api::Api;
+
+use crate::proto::{
+    self, customer_service_server::CustomerService, decision_service_server::DecisionService,
+    event_service_server::EventService, ruleset_service_server::RulesetService,
+};
+
+/// Most bytes of a request, on both transports: 1 MiB and room for the names
+/// around it, so that a text of 1 MiB is refused by the name of its field.
+pub const MESSAGE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl DecisionService for Api {
+    type ExportDecisionsStream = ReceiverStream<Result<proto::ExportDecisionsResponse, Status>>;
+
+    async fn decide(&self, request: Request<proto::DecideRequest>) -> Answer<proto::DecideResponse> {
+        Api::decide(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn respond(&self, request: Request<proto::RespondRequest>) -> Answer<proto::RespondResponse> {
+        Api::respond(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<proto::ExplainRequest>) -> Answer<proto::ExplainResponse> {
+        Api::explain(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn export_decisions(
+        &self,
+        request: Request<proto::ExportDecisionsRequest>,
+    ) -> Answer<Self::ExportDecisionsStream> {
+        self.export(request.into_inner()).map(|rows| Response::new(ReceiverStream::new(rows)))
+    }
+}
+
+#[async_trait]
+impl EventService for Api {
+    async fn record(&self, request: Request<proto::RecordRequest>) -> Answer<proto::RecordResponse> {
+        Api::record(self, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[async_trait]
+impl CustomerService for Api {
+    async fn get_customer(&self, request: Request<proto::GetCustomerRequest>) -> Answer<proto::GetCustomerResponse> {
+        Api::get_customer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn upsert_customer(
+        &self,
+        request: Request<proto::UpsertCustomerRequest>,
+    ) -> Answer<proto::UpsertCustomerResponse> {
+        Api::upsert_customer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_do_not_contact(
+        &self,
+        request: Request<proto::SetDoNotContactRequest>,
+    ) -> Answer<proto::SetDoNotContactResponse> {
+        self.do_not_contact(request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[async_trait]
+impl RulesetService for Api {
+    async fn get_active_revision(
+        &self,
+        _: Request<proto::GetActiveRevisionRequest>,
+    ) -> Answer<proto::GetActiveRevisionResponse> {
+        Ok(Response::new(self.revision()))
+    }
+
+    async fn list_offers(&self, request: Request<proto::ListOffersRequest>) -> Answer<proto::ListOffersResponse> {
+        self.offers(request.get_ref()).map(Response::new)
+    }
+
+    async fn get_report(&self, _: Request<proto::GetReportRequest>) -> Answer<proto::GetReportResponse> {
+        Ok(Response::new(self.report()))
+    }
+}

@@ -1,1 +1,139 @@
-//! To be written.
+//! JSON over HTTP: the canonical JSON of the same messages on the same port,
+//! and the links people follow.
+
+pub mod json;
+pub mod links;
+pub mod path;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, any, get, post},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tonic::{Code, Status};
+
+use crate::{
+    grpc::{Api, status},
+    proto,
+};
+
+/// Every route and its method.
+pub const ROUTES: [(&str, &str); 12] = [
+    ("POST", "/v1/decide"),
+    ("POST", "/v1/respond"),
+    ("POST", "/v1/explain"),
+    ("POST", "/v1/events"),
+    ("POST", "/v1/customers:get"),
+    ("POST", "/v1/customers:upsert"),
+    ("POST", "/v1/customers:doNotContact"),
+    ("GET", "/v1/ruleset:active"),
+    ("GET", "/v1/offers"),
+    ("GET", "/v1/report"),
+    ("GET", "/c/{token}"),
+    ("GET", "/"),
+];
+
+/// The routes over these calls.
+pub fn router(api: &Api) -> Router {
+    let link_api = api.clone();
+    Router::new()
+        .route("/v1/decide", call(api, |api, body| async move { api.decide(body).await }))
+        .route("/v1/respond", call(api, |api, body| async move { api.respond(body).await }))
+        .route("/v1/explain", call(api, |api, body| async move { api.explain(body).await }))
+        .route("/v1/events", call(api, |api, body| async move { api.record(body).await }))
+        .route("/v1/customers:get", call(api, |api, body| async move { api.get_customer(body).await }))
+        .route("/v1/customers:upsert", call(api, |api, body| async move { api.upsert_customer(body).await }))
+        .route("/v1/customers:doNotContact", call(api, |api, body| async move { api.do_not_contact(body).await }))
+        .route("/v1/ruleset:active", look(api, |api, _| Ok(api.revision())))
+        .route("/v1/offers", look(api, |api, request| api.offers(&page(request)?)))
+        .route("/v1/report", look(api, |api, _| Ok(api.report())))
+        .route(
+            "/c/{token}",
+            any(move |request: Request| async move { links::follow(&link_api, &request.into_parts().0).await }),
+        )
+        .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index()) }))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// A call: JSON of a message in, JSON of a message out.
+fn call<Q, A, F, R>(api: &Api, handler: F) -> MethodRouter
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + 'static,
+    F: Fn(Api, Q) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    let api = api.clone();
+    post(move |request: Request| async move {
+        match json::read(request).await {
+            Ok(message) => json::answer(handler(api, message).await),
+            Err(refused) => refused,
+        }
+    })
+}
+
+/// A look: nothing in but the query.
+fn look<A, F>(api: &Api, handler: F) -> MethodRouter
+where
+    A: Serialize + 'static,
+    F: Fn(&Api, &Request) -> Result<A, Status> + Clone + Send + Sync + 'static,
+{
+    let api = api.clone();
+    get(move |request: Request| async move { json::answer(handler(&api, &request)) })
+}
+
+/// The page a query asks for: `?pageSize=10&pageToken=winback`.
+fn page(request: &Request) -> Result<proto::ListOffersRequest, Status> {
+    let mut page = proto::ListOffersRequest::default();
+    for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "pageSize" | "page_size" => {
+                page.page_size = value.parse().map_err(|_| status::undecodable("`pageSize` is not a whole number"))?;
+            }
+            "pageToken" | "page_token" => page.page_token = value.to_owned(),
+            _ => return Err(status::undecodable("the query has an unknown field: give `pageSize` or `pageToken`")),
+        }
+    }
+    Ok(page)
+}
+
+fn index() -> String {
+    let mut text = String::from("Rapport: which message, through which channel, and why.\n\n");
+    for (method, path) in ROUTES {
+        text.push_str(method);
+        text.push(' ');
+        text.push_str(path);
+        text.push('\n');
+    }
+    text.push_str("\nThe same calls over gRPC on this port, with reflection.\n");
+    text
+}
+
+async fn not_found(request: Request) -> Response {
+    if is_grpc(request.headers()) {
+        return status::with_info(Code::Unimplemented, "UNKNOWN_METHOD", "there is no such method").into_http();
+    }
+    let message = "there is no such path: see `GET /` for those there are";
+    json::error(StatusCode::NOT_FOUND, &status::with_info(Code::NotFound, "UNKNOWN_PATH", message))
+}
+
+async fn wrong_method(method: Method) -> Response {
+    let message = format!("the path does not take `{}`: see `GET /`", method.as_str().escape_debug());
+    let status = status::with_info(Code::Unimplemented, "WRONG_METHOD", &message);
+    json::error(StatusCode::METHOD_NOT_ALLOWED, &status).into_response()
+}
+
+/// Whether a request is a gRPC call.
+pub fn is_grpc(headers: &axum::http::HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,310 @@
+//! The calls, from wire message to wire message. Both transports use it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::{
+    app::{App, AppError, EventInput, Explanation, Violation},
+    decide::Snapshot,
+    domain::{Currency, DecisionId, Timestamp, Trace, View},
+    proto,
+};
+
+use super::convert::{
+    Reading, customer,
+    decision::{self, Shown},
+    event,
+    reading::NAME_BYTES_MAX,
+    request, ruleset,
+};
+
+/// Exported decisions that wait for a slow reader.
+const EXPORT_QUEUE_LEN_MAX: usize = 64;
+
+/// The calls over one app.
+#[derive(Clone)]
+pub struct Api {
+    app: Arc<App>,
+}
+
+type Answer<T> = Result<T, Status>;
+
+impl Api {
+    /// Over this app.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    /// The app behind it.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    fn read<T>(
+        &self,
+        snapshot: &Snapshot,
+        read: impl FnOnce(Reading<'_>) -> Result<T, AppError>,
+    ) -> Result<T, AppError> {
+        let identity = |kind: &str, value: &str| self.app.identity(snapshot, kind, value);
+        read(Reading::new(&snapshot.ruleset, &identity))
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// As [`App::decide`]; every violation.
+    pub async fn decide(&self, wire: proto::DecideRequest) -> Answer<proto::DecideResponse> {
+        let snapshot = self.app.current();
+        let currency = snapshot.ruleset.currency;
+        let request = self.read(&snapshot, |reading| request::read(reading, wire))?;
+        let shown = Shown { view: request.view, trace: request.trace, currency: &currency };
+        let decision = self.app.decide(snapshot, request).await?;
+        Ok(decision::write(&decision, shown))
+    }
+
+    /// Records an answer and answers the same question again.
+    ///
+    /// # Errors
+    /// As [`App::respond`]; every violation.
+    pub async fn respond(&self, wire: proto::RespondRequest) -> Answer<proto::RespondResponse> {
+        let snapshot = self.app.current();
+        let input = self.read(&snapshot, |reading| event::read_respond(reading, wire))?;
+        let shown = Shown { view: input.view, trace: input.trace, currency: &snapshot.ruleset.currency };
+        let responded = self.app.respond(input).await?;
+        Ok(proto::RespondResponse {
+            decision: Some(decision::write(&responded.decision, shown)),
+            duplicate: responded.duplicate,
+            ack: event::ack(responded.strength) as i32,
+            consistency_token: responded.consistency_token,
+        })
+    }
+
+    /// Explains a stored decision.
+    ///
+    /// # Errors
+    /// As [`App::explain`]; an id that is not a UUID.
+    pub async fn explain(&self, wire: proto::ExplainRequest) -> Answer<proto::ExplainResponse> {
+        let mut violations = Vec::new();
+        let mut wrong = |field: &str, description: &str| {
+            violations.push(Violation { field: field.to_owned(), description: description.to_owned() });
+        };
+        let id = DecisionId::parse(&wire.decision_id);
+        if id.is_none() {
+            wrong("decision_id", "is not a UUID: give the `decision_id` of an answer");
+        }
+        if wire.offer.len() > NAME_BYTES_MAX {
+            wrong("offer", "is too long for an offer's id");
+        }
+        let Some(id) = id.filter(|_| violations.is_empty()) else {
+            return Err(AppError::Invalid(violations).into());
+        };
+        let offer = Some(wire.offer.as_str()).filter(|offer| !offer.is_empty());
+        let explanation = self.app.explain(id, offer).await?;
+        let currency = self.app.current().ruleset.currency;
+        Ok(proto::ExplainResponse {
+            decision_id: id.to_string(),
+            decision: Some(decision::write(&explanation.decision, full(&currency))),
+            candidates: explanation.verdicts.iter().map(decision::explained).collect(),
+            identical: explanation.identical,
+            lines: explanation.lines,
+        })
+    }
+
+    /// Exports stored decisions, oldest first.
+    ///
+    /// # Errors
+    /// A moment that is none. Errors of the log come through the channel.
+    pub fn export(
+        &self,
+        wire: proto::ExportDecisionsRequest,
+    ) -> Answer<mpsc::Receiver<Answer<proto::ExportDecisionsResponse>>> {
+        let snapshot = self.app.current();
+        let (from, until) = self.read(&snapshot, |mut reading| {
+            let range = (reading.moment("from", wire.from), reading.moment("until", wire.until));
+            reading.done(range)
+        })?;
+        let (sender, receiver) = mpsc::channel(EXPORT_QUEUE_LEN_MAX);
+        let export = Export { app: Arc::clone(&self.app), currency: snapshot.ruleset.currency, limit: wire.limit };
+        tokio::task::spawn_blocking(move || export.run(from, until, &sender));
+        Ok(receiver)
+    }
+
+    /// Records events, with a result each.
+    ///
+    /// # Errors
+    /// None or too many events; everything else is a result.
+    pub async fn record(&self, wire: proto::RecordRequest) -> Answer<proto::RecordResponse> {
+        let count = wire.events.len();
+        if count == 0 || count > event::EVENTS_MAX {
+            let description = format!("has {count} entries: give 1 to {}", event::EVENTS_MAX);
+            return Err(AppError::Invalid(vec![Violation { field: "events".to_owned(), description }]).into());
+        }
+        let snapshot = self.app.current();
+        let mut inputs: Vec<EventInput> = Vec::with_capacity(count);
+        let mut refused: Vec<Option<AppError>> = Vec::with_capacity(count);
+        for event in wire.events {
+            match self.read(&snapshot, |reading| event::read(reading, event)) {
+                Ok(input) => {
+                    inputs.push(input);
+                    refused.push(None);
+                }
+                Err(error) => refused.push(Some(error)),
+            }
+        }
+        let one_customer = of_one_customer(&inputs);
+        let mut recorded = self.app.record(inputs).await.into_iter();
+        let results = refused.into_iter().map(|refused| match refused {
+            Some(error) => event::write_refused(error),
+            None => recorded.next().map_or_else(lost, event::write_recorded),
+        });
+        Ok(record_response(results.collect(), one_customer))
+    }
+
+    /// The one view of a customer.
+    ///
+    /// # Errors
+    /// As [`App::customer`]; every violation.
+    pub async fn get_customer(&self, wire: proto::GetCustomerRequest) -> Answer<proto::GetCustomerResponse> {
+        let snapshot = self.app.current();
+        let (identities, token) = self.read(&snapshot, |mut reading| {
+            let identities = reading.identities_required("", wire.identities);
+            let token = reading.text(
+                "consistency_token",
+                wire.consistency_token,
+                super::convert::reading::CONSISTENCY_TOKEN_BYTES_MAX,
+            );
+            reading.done((identities, token))
+        })?;
+        let view = self.app.customer(&identities, &token).await?;
+        let item = |id| self.app.store.item_name(id);
+        let names = customer::Names { ruleset: &snapshot.ruleset, item: &item };
+        Ok(proto::GetCustomerResponse { customer: Some(customer::write(&view, &names)) })
+    }
+
+    /// Sets attributes and consents.
+    ///
+    /// # Errors
+    /// As [`App::upsert`]; every violation.
+    pub async fn upsert_customer(&self, wire: proto::UpsertCustomerRequest) -> Answer<proto::UpsertCustomerResponse> {
+        let snapshot = self.app.current();
+        let input = self.read(&snapshot, |reading| customer::read_upsert(reading, wire))?;
+        let stored = !input.validate_only;
+        let upserted = self.app.upsert(input).await?;
+        Ok(proto::UpsertCustomerResponse {
+            consistency_token: upserted.consistency_token,
+            ack: if stored { event::ack(upserted.strength) as i32 } else { 0 },
+            created: upserted.created,
+        })
+    }
+
+    /// Forbids or permits every contact.
+    ///
+    /// # Errors
+    /// As [`App::do_not_contact`]; every violation.
+    pub async fn do_not_contact(&self, wire: proto::SetDoNotContactRequest) -> Answer<proto::SetDoNotContactResponse> {
+        let snapshot = self.app.current();
+        let (identities, reason) = self.read(&snapshot, |mut reading| {
+            let identities = reading.identities_required("", wire.identities);
+            let reason = reading.text("reason", wire.reason, customer::REASON_BYTES_MAX);
+            reading.done((identities, reason))
+        })?;
+        let upserted = self.app.do_not_contact(identities, wire.do_not_contact, reason).await?;
+        Ok(proto::SetDoNotContactResponse {
+            consistency_token: upserted.consistency_token,
+            ack: event::ack(upserted.strength) as i32,
+        })
+    }
+
+    /// The active revision.
+    pub fn revision(&self) -> proto::GetActiveRevisionResponse {
+        ruleset::revision(&self.app.current().ruleset, self.app.revision())
+    }
+
+    /// A page of the active revision's offers.
+    ///
+    /// # Errors
+    /// A page size under 0.
+    pub fn offers(&self, wire: &proto::ListOffersRequest) -> Answer<proto::ListOffersResponse> {
+        Ok(ruleset::offers(&self.app.current().ruleset, wire)?)
+    }
+
+    /// What each offer did on each channel, and the lift.
+    pub fn report(&self) -> proto::GetReportResponse {
+        ruleset::report(&self.app.current().ruleset, &self.app.tallies(), self.app.store.oldest_record())
+    }
+}
+
+fn full(currency: &Currency) -> Shown<'_> {
+    Shown { view: View::Full, trace: Trace::Full, currency }
+}
+
+/// The app answers every event; one without an answer must not look recorded.
+fn lost() -> proto::RecordResult {
+    let error = "recording the event failed: send it again".to_owned();
+    proto::RecordResult { status: proto::RecordStatus::Refused as i32, error, ..Default::default() }
+}
+
+/// Whether the events are plainly of one customer: a single one, or all with
+/// the same identities.
+fn of_one_customer(inputs: &[EventInput]) -> bool {
+    let who = |input: &EventInput| match input {
+        EventInput::Customer { identities, .. } => Some(identities.iter().map(|i| i.hash).collect::<Vec<_>>()),
+        EventInput::Outcome(_) => None,
+    };
+    match inputs {
+        [] => false,
+        [_] => true,
+        [first, rest @ ..] => {
+            let first = who(first);
+            first.is_some() && rest.iter().all(|input| who(input) == first)
+        }
+    }
+}
+
+fn record_response(results: Vec<proto::RecordResult>, one_customer: bool) -> proto::RecordResponse {
+    let accepted = || results.iter().filter(|result| result.ack != 0);
+    let ack = accepted().map(|result| result.ack).min().unwrap_or_default();
+    let last = accepted().next_back().filter(|_| one_customer).map(|result| result.consistency_token.clone());
+    proto::RecordResponse { ack, consistency_token: last.unwrap_or_default(), results }
+}
+
+struct Export {
+    app: Arc<App>,
+    currency: Currency,
+    limit: u32,
+}
+
+impl Export {
+    fn run(
+        self,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        sender: &mpsc::Sender<Answer<proto::ExportDecisionsResponse>>,
+    ) {
+        let mut sent = 0_u32;
+        let result = self.app.export(from, until, &mut |explanation| {
+            sent = sent.saturating_add(1);
+            let open = sender.blocking_send(Ok(exported(&explanation, &self.currency))).is_ok();
+            open && (self.limit == 0 || sent < self.limit)
+        });
+        if let Err(error) = result {
+            // A reader that has gone does not need the error.
+            sender.blocking_send(Err(error.into())).ok();
+        }
+    }
+}
+
+fn exported(explanation: &Explanation, currency: &Currency) -> proto::ExportDecisionsResponse {
+    let decision = &explanation.decision;
+    let written = decision::write(decision, Shown { trace: Trace::Summary, ..full(currency) });
+    proto::ExportDecisionsResponse {
+        decision_id: written.decision_id.clone(),
+        decided_at: written.decided_at,
+        decision: Some(written),
+        candidates: explanation.verdicts.iter().map(decision::explained).collect(),
+        identical: explanation.identical,
+        arm: customer::arm(explanation.holdout).to_owned(),
+    }
+}

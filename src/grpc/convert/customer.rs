@@ -1,0 +1,183 @@
+//! The one view of a customer, and what is written to it.
+
+use crate::{
+    app::{AppError, CustomerView, UpsertInput},
+    domain::{
+        ChannelId, Consent, ConsentPurpose, EventStat, Interaction, ItemId, ItemTouch, OfferId, Permission, Timestamp,
+    },
+    proto,
+    rules::Ruleset,
+};
+
+use super::{
+    Reading, event,
+    reading::{REQUEST_ID_BYTES_MAX, money, timestamp},
+    request, schema, value,
+};
+
+/// Most consents of one call.
+pub const CONSENTS_MAX: usize = 64;
+/// Most bytes of a consent's source and of its proof.
+pub const CONSENT_BYTES_MAX: usize = 64;
+/// Most bytes of the reason of a do-not-contact.
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// Checks an upsert.
+///
+/// # Errors
+/// Every violation at once.
+pub fn read_upsert(mut reading: Reading<'_>, wire: proto::UpsertCustomerRequest) -> Result<UpsertInput, AppError> {
+    let r = &mut reading;
+    let input = UpsertInput {
+        identities: r.identities_required("", wire.identities),
+        attributes: schema::stored(r, wire.attributes),
+        consents: consents(r, wire.consents),
+        request_id: r.text("request_id", wire.request_id, REQUEST_ID_BYTES_MAX).into_string(),
+        at: r.moment("time", wire.time),
+        validate_only: wire.validate_only,
+    };
+    reading.done(input)
+}
+
+fn consents(r: &mut Reading<'_>, wire: Vec<proto::Consent>) -> Vec<Consent> {
+    if !r.fits("consents", wire.len(), CONSENTS_MAX) {
+        return Vec::new();
+    }
+    wire.into_iter().enumerate().filter_map(|(index, one)| consent(r, index, one)).collect()
+}
+
+fn consent(r: &mut Reading<'_>, index: usize, wire: proto::Consent) -> Option<Consent> {
+    let at = |field: &str| format!("consents[{index}].{field}");
+    let channel = r.ruleset.channel_by_name(&wire.channel).map(|c| c.id);
+    if channel.is_none() && !wire.channel.is_empty() {
+        r.unknown_channel(&at("channel"), &wire.channel);
+    }
+    let permission = request::permission(r, &at("permission"), wire.permission);
+    if wire.permission == 0 {
+        r.wrong(at("permission"), "is missing: give `PERMISSION_GRANTED` or `PERMISSION_DENIED`");
+    }
+    let source = r.text(&at("source"), wire.source, CONSENT_BYTES_MAX);
+    let proof = r.text(&at("proof"), wire.proof, CONSENT_BYTES_MAX);
+    // INVARIANT: a zero time stands for now.
+    let moment = r.moment(&at("time"), wire.time).unwrap_or(Timestamp(0));
+    let purpose = match r.number(&at("purpose"), wire.purpose)? {
+        proto::ConsentPurpose::Marketing => ConsentPurpose::Marketing,
+        proto::ConsentPurpose::Service => ConsentPurpose::Service,
+        proto::ConsentPurpose::Profiling => ConsentPurpose::Profiling,
+        proto::ConsentPurpose::Unspecified => {
+            r.wrong(at("purpose"), "is missing: say what the consent is for");
+            return None;
+        }
+    };
+    if purpose == ConsentPurpose::Profiling && !wire.channel.is_empty() {
+        r.wrong(at("channel"), "must be empty: profiling is permitted or denied everywhere, not per channel");
+    }
+    Some(Consent { channel, purpose, permission, at: moment, source, proof })
+}
+
+/// What names the view needs beyond the customer.
+pub struct Names<'a> {
+    /// The rules.
+    pub ruleset: &'a Ruleset,
+    /// Names of items that events named.
+    pub item: &'a dyn Fn(ItemId) -> Option<std::sync::Arc<str>>,
+}
+
+/// The one view on the wire.
+pub fn write(view: &CustomerView, names: &Names<'_>) -> proto::Customer {
+    let profile = &view.profile;
+    let currency = &names.ruleset.currency;
+    let typed = |(name, v): &(std::sync::Arc<str>, crate::domain::Value)| (name.to_string(), value::write(currency, v));
+    proto::Customer {
+        identities: profile.identities.iter().map(|one| identity(one, names)).collect(),
+        attributes: view.attributes.iter().map(typed).collect(),
+        traits: view.traits.iter().map(typed).collect(),
+        consents: profile.consents.iter().map(|one| write_consent(one, names)).collect(),
+        do_not_contact: profile.do_not_contact.is_some(),
+        segments: view.segments.iter().map(|name| name.to_string()).collect(),
+        interactions: profile.interactions.iter().rev().map(|one| interaction(one, names)).collect(),
+        items: profile.items.iter().rev().map(|one| item(one, names)).collect(),
+        events: profile.stats.iter().map(|one| event_total(one, names)).collect(),
+        arm: arm(view.holdout).to_owned(),
+        first_seen: Some(timestamp(profile.first_seen)),
+        consistency_token: view.consistency_token.clone(),
+    }
+}
+
+/// The name of an arm.
+pub fn arm(holdout: bool) -> &'static str {
+    if holdout { "holdout" } else { "treated" }
+}
+
+fn identity(one: &crate::domain::StoredIdentity, names: &Names<'_>) -> proto::Identity {
+    let known = names.ruleset.schema.identities.iter().find(|def| def.id == one.kind);
+    let kind = known.map_or_else(|| format!("{:08x}", one.kind.0), |def| def.name.to_string());
+    proto::Identity { r#type: kind, value: one.value.to_string() }
+}
+
+/// A channel's id, or its hash when the rules no longer have it.
+pub fn channel_name(ruleset: &Ruleset, id: ChannelId) -> String {
+    let slot = ruleset.channel_slots.get(&id);
+    slot.map_or_else(|| format!("{:08x}", id.0), |slot| ruleset.channel(*slot).name.to_string())
+}
+
+/// An offer's id, or its hash when the rules no longer have it.
+pub fn offer_name(ruleset: &Ruleset, id: OfferId) -> String {
+    let slot = ruleset.offer_slots.get(&id);
+    slot.map_or_else(|| format!("{:016x}", id.0), |slot| ruleset.offer(*slot).name_id.to_string())
+}
+
+fn write_consent(one: &Consent, names: &Names<'_>) -> proto::Consent {
+    let purpose = match one.purpose {
+        ConsentPurpose::Marketing => proto::ConsentPurpose::Marketing,
+        ConsentPurpose::Service => proto::ConsentPurpose::Service,
+        ConsentPurpose::Profiling => proto::ConsentPurpose::Profiling,
+    };
+    let permission = match one.permission {
+        Permission::Unknown => proto::Permission::Unspecified,
+        Permission::Granted => proto::Permission::Granted,
+        Permission::Denied => proto::Permission::Denied,
+    };
+    proto::Consent {
+        channel: one.channel.map_or_else(String::new, |id| channel_name(names.ruleset, id)),
+        purpose: purpose as i32,
+        permission: permission as i32,
+        time: Some(timestamp(one.at)),
+        source: one.source.to_string(),
+        proof: one.proof.to_string(),
+    }
+}
+
+fn interaction(one: &Interaction, names: &Names<'_>) -> proto::Interaction {
+    let outcomes = one.outcomes.iter().map(event::write_outcome_type);
+    let declared = names.ruleset.decline_reasons.iter().find(|reason| reason.id == one.reason);
+    let hash = || if one.reason.0 == 0 { String::new() } else { format!("{:08x}", one.reason.0) };
+    proto::Interaction {
+        time: Some(timestamp(one.at)),
+        offer: offer_name(names.ruleset, one.offer),
+        channel: channel_name(names.ruleset, one.channel),
+        decision_id: one.decision.to_string(),
+        outcomes: outcomes.filter(|o| *o != proto::OutcomeType::Unspecified).map(|o| o as i32).collect(),
+        reason_code: declared.map_or_else(hash, |reason| reason.code.to_string()),
+    }
+}
+
+fn item(one: &ItemTouch, names: &Names<'_>) -> proto::ItemTouch {
+    let name = (names.item)(one.item);
+    proto::ItemTouch {
+        time: Some(timestamp(one.at)),
+        item: name.map_or_else(|| format!("{:016x}", one.item.0), |name| name.to_string()),
+        bought: one.bought,
+    }
+}
+
+fn event_total(one: &EventStat, names: &Names<'_>) -> proto::EventTotal {
+    let known = names.ruleset.schema.events.iter().find(|def| def.id == one.event);
+    proto::EventTotal {
+        r#type: known.map_or_else(|| format!("{:08x}", one.event.0), |def| def.name.to_string()),
+        count: one.count,
+        amount: Some(money(&names.ruleset.currency, one.amount)),
+        first: Some(timestamp(one.first_at)),
+        last: Some(timestamp(one.last_at)),
+    }
+}

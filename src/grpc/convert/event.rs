@@ -1,0 +1,324 @@
+//! Events and outcomes.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    app::{AppError, EventInput, OutcomeInput, Recorded, RecordedStatus, RespondInput},
+    domain::{EventId, EventKind, ItemId, ItemLine, OutcomeType, Timestamp},
+    grpc::structs::{Kind, Struct, Value},
+    proto,
+    store::Strength,
+};
+
+use super::{
+    Reading,
+    reading::{NOTE_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX},
+    request,
+    suggest::{did_you_mean, quoted},
+};
+
+/// Most events of one call.
+pub const EVENTS_MAX: usize = 100;
+/// Most bytes of an event id.
+pub const EVENT_ID_BYTES_MAX: usize = 128;
+/// Most bytes of a source.
+pub const SOURCE_BYTES_MAX: usize = 64;
+/// Most items of an event.
+pub const ITEMS_MAX: usize = 200;
+/// Most bytes of an item's id.
+pub const ITEM_BYTES_MAX: usize = 64;
+/// Most bytes of an event's data as JSON.
+pub const DATA_BYTES_MAX: usize = 8 << 10;
+/// Deepest nesting of an event's data.
+pub const DATA_DEPTH_MAX: usize = 16;
+/// Most bytes of a caller's own id (agent, call).
+pub const CALLER_ID_BYTES_MAX: usize = 128;
+/// Most bytes of a decline's reason code.
+pub const REASON_CODE_BYTES_MAX: usize = 64;
+
+/// The earliest time of an event, 2000-01-01: what is older is a mistaken unit.
+pub const TIME_MIN: Timestamp = Timestamp(946_684_800_000_000);
+
+/// The id of an event at rest: XXH3-128 of the length of its source, its source
+/// and its id.
+pub fn event_id(source: &str, id: &str) -> EventId {
+    let mut hasher = Xxh3::new();
+    hasher.update(&(source.len() as u64).to_le_bytes());
+    hasher.update(source.as_bytes());
+    hasher.update(id.as_bytes());
+    EventId(hasher.digest128())
+}
+
+/// Checks one event.
+///
+/// # Errors
+/// Every violation at once.
+pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, AppError> {
+    let r = &mut reading;
+    let at = time(r, wire.time);
+    let id = r.text("event_id", wire.event_id, EVENT_ID_BYTES_MAX);
+    let source = r.text("source", wire.source, SOURCE_BYTES_MAX);
+    let input = match wire.kind {
+        Some(proto::event::Kind::Outcome(outcome)) => {
+            read_outcome(r, "outcome.", outcome).map(|input| EventInput::Outcome(OutcomeInput { at, ..input }))
+        }
+        Some(proto::event::Kind::Customer(customer)) => {
+            if id.is_empty() {
+                r.wrong("event_id", "is empty: give the source's own id of the event, unique within `source`");
+            }
+            let source = if source.is_empty() { "default" } else { &source };
+            let id = event_id(source, &id);
+            read_customer(r, customer).map(|c| EventInput::Customer {
+                id,
+                identities: c.identities,
+                at,
+                kind: c.kind,
+                strength: c.strength,
+                item_names: c.item_names,
+            })
+        }
+        None => {
+            r.wrong("kind", "is missing: give `outcome` or `customer`");
+            None
+        }
+    };
+    match input {
+        Some(input) => reading.done(input),
+        None => Err(AppError::Invalid(reading.take())),
+    }
+}
+
+/// When it happened.
+fn time(r: &mut Reading<'_>, wire: Option<crate::grpc::timestamp::Timestamp>) -> Option<Timestamp> {
+    let at = r.moment("time", wire)?;
+    if at < TIME_MIN {
+        r.wrong("time", "is before 2000-01-01: give the time when it happened, in seconds since 1970");
+    }
+    Some(at)
+}
+
+/// An amount that must not be negative.
+fn amount(r: &mut Reading<'_>, field: &str, wire: Option<proto::Money>, instead: &str) -> Option<i64> {
+    let amount = r.money(field, wire)?;
+    if amount < 0 {
+        r.wrong(field, format!("is negative: {instead}"));
+    }
+    Some(amount)
+}
+
+struct CustomerEvent {
+    identities: Vec<crate::domain::Identity>,
+    kind: EventKind,
+    strength: Strength,
+    item_names: Vec<Box<str>>,
+}
+
+fn read_customer(r: &mut Reading<'_>, wire: proto::CustomerEvent) -> Option<CustomerEvent> {
+    let identities = r.identities_required("customer.", wire.identities);
+    let instead = "give a positive amount; what was returned is an event of its own type";
+    let amount = amount(r, "customer.amount", wire.amount, instead);
+    let (items, item_names) = items(r, wire.items);
+    let data = data(r, wire.data);
+    let ruleset = r.ruleset;
+    let channel = ruleset.channel_by_name(&wire.channel).map(|c| c.id);
+    if channel.is_none() && !wire.channel.is_empty() {
+        r.unknown_channel("customer.channel", &wire.channel);
+    }
+    let Some(event) = ruleset.schema.event_by_name(&wire.r#type) else {
+        let hint = did_you_mean(&wire.r#type, ruleset.schema.events.iter().map(|e| &*e.name));
+        r.wrong("customer.type", format!("{} is not an event type of the rules{hint}", quoted(&wire.r#type)));
+        return None;
+    };
+    let (bought, conversion) = (event.bought, event.conversion);
+    let kind = EventKind::Customer { event: event.id, channel, amount, items, bought, conversion, data };
+    let strength = if event.durable { Strength::Disk } else { Strength::Process };
+    Some(CustomerEvent { identities, kind, strength, item_names })
+}
+
+fn items(r: &mut Reading<'_>, wire: Vec<proto::EventItem>) -> (Vec<ItemLine>, Vec<Box<str>>) {
+    if !r.fits("customer.items", wire.len(), ITEMS_MAX) {
+        return (Vec::new(), Vec::new());
+    }
+    let mut lines = Vec::with_capacity(wire.len());
+    let mut names = Vec::with_capacity(wire.len());
+    for (index, line) in wire.into_iter().enumerate() {
+        if line.item.is_empty() || line.item.len() > ITEM_BYTES_MAX {
+            let why = format!("is {} bytes long: give 1 to {ITEM_BYTES_MAX}", line.item.len());
+            r.wrong(format!("customer.items[{index}].item"), why);
+        }
+        let unit_price = match line.unit_price {
+            Some(price) => r.money(&format!("customer.items[{index}].unit_price"), Some(price)),
+            None => None,
+        };
+        let quantity = if line.quantity == 0 { 1 } else { line.quantity };
+        lines.push(ItemLine { item: ItemId::of(&line.item), quantity, unit_price: unit_price.unwrap_or_default() });
+        names.push(line.item.into_boxed_str());
+    }
+    (lines, names)
+}
+
+fn data(r: &mut Reading<'_>, wire: Option<Struct>) -> Box<str> {
+    const FIELD: &str = "customer.data";
+    let Some(wire) = wire else { return Box::default() };
+    if too_deep(&wire, DATA_DEPTH_MAX) {
+        r.wrong(FIELD, format!("is nested too deep: at most {DATA_DEPTH_MAX} levels"));
+        return Box::default();
+    }
+    match serde_json::to_string(&wire) {
+        Ok(json) if json.len() > DATA_BYTES_MAX => {
+            r.wrong(FIELD, format!("is {} bytes long as JSON: at most {DATA_BYTES_MAX}", json.len()));
+            Box::default()
+        }
+        Ok(json) => json.into_boxed_str(),
+        Err(_) => {
+            r.wrong(FIELD, "has a number that is not finite");
+            Box::default()
+        }
+    }
+}
+
+/// Whether an object is nested deeper than so many levels. The decoders bound
+/// the depth already, so that this recursion is bounded.
+fn too_deep(object: &Struct, levels: usize) -> bool {
+    levels == 0 || object.fields.values().any(|value| value_too_deep(value, levels))
+}
+
+fn value_too_deep(value: &Value, levels: usize) -> bool {
+    match &value.kind {
+        Some(Kind::StructValue(object)) => too_deep(object, levels - 1),
+        Some(Kind::ListValue(list)) => levels == 1 || list.values.iter().any(|v| value_too_deep(v, levels - 1)),
+        _ => false,
+    }
+}
+
+fn outcome_type(r: &mut Reading<'_>, field: &str, number: i32) -> Option<OutcomeType> {
+    Some(match r.number(field, number)? {
+        proto::OutcomeType::Unspecified => {
+            r.wrong(field, "is missing: say what followed, for example `OUTCOME_TYPE_CLICK`");
+            return None;
+        }
+        proto::OutcomeType::Impression => OutcomeType::Impression,
+        proto::OutcomeType::Click => OutcomeType::Click,
+        proto::OutcomeType::Accept => OutcomeType::Accept,
+        proto::OutcomeType::Decline => OutcomeType::Decline,
+        proto::OutcomeType::Conversion => OutcomeType::Conversion,
+        proto::OutcomeType::Dismiss => OutcomeType::Dismiss,
+        proto::OutcomeType::Unsubscribe => OutcomeType::Unsubscribe,
+        proto::OutcomeType::Handoff => OutcomeType::Handoff,
+        proto::OutcomeType::Cancelled => OutcomeType::Cancelled,
+    })
+}
+
+/// An outcome on the wire.
+pub fn write_outcome_type(outcome: OutcomeType) -> proto::OutcomeType {
+    match outcome {
+        OutcomeType::Decided => proto::OutcomeType::Unspecified,
+        OutcomeType::Impression => proto::OutcomeType::Impression,
+        OutcomeType::Click => proto::OutcomeType::Click,
+        OutcomeType::Accept => proto::OutcomeType::Accept,
+        OutcomeType::Decline => proto::OutcomeType::Decline,
+        OutcomeType::Conversion => proto::OutcomeType::Conversion,
+        OutcomeType::Dismiss => proto::OutcomeType::Dismiss,
+        OutcomeType::Unsubscribe => proto::OutcomeType::Unsubscribe,
+        OutcomeType::Handoff => proto::OutcomeType::Handoff,
+        OutcomeType::Cancelled => proto::OutcomeType::Cancelled,
+    }
+}
+
+fn read_outcome(r: &mut Reading<'_>, at: &str, wire: proto::Outcome) -> Option<OutcomeInput> {
+    let token_field = format!("{at}presentation_token");
+    if wire.presentation_token.is_empty() {
+        r.wrong(token_field.as_str(), "is empty: give the token of the presentation");
+    }
+    let token = r.text(&token_field, wire.presentation_token, TOKEN_BYTES_MAX);
+    let reason_code = r.text(&format!("{at}reason_code"), wire.reason_code, REASON_CODE_BYTES_MAX);
+    let value = amount(r, &format!("{at}value"), wire.value, "a conversion is worth 0 or more");
+    let note = r.text(&format!("{at}note"), wire.note, NOTE_BYTES_MAX);
+    let type_field = if at.is_empty() { "outcome".to_owned() } else { format!("{at}type") };
+    let outcome = outcome_type(r, &type_field, wire.r#type)?;
+    if !reason_code.is_empty() && outcome != OutcomeType::Decline {
+        r.wrong(format!("{at}reason_code"), "belongs to a decline only");
+    }
+    if value.is_some() && outcome != OutcomeType::Conversion {
+        r.wrong(format!("{at}value"), "belongs to a conversion only");
+    }
+    Some(OutcomeInput {
+        token: token.into_string(),
+        outcome,
+        reason_code: reason_code.into_string(),
+        value,
+        note,
+        agent: Box::default(),
+        call: Box::default(),
+        at: None,
+    })
+}
+
+/// Checks an answer to a presentation.
+///
+/// # Errors
+/// Every violation at once.
+pub fn read_respond(mut reading: Reading<'_>, wire: proto::RespondRequest) -> Result<RespondInput, AppError> {
+    let r = &mut reading;
+    let agent = r.text("agent_id", wire.agent_id, CALLER_ID_BYTES_MAX);
+    let call = r.text("call_id", wire.call_id, CALLER_ID_BYTES_MAX);
+    let request_id = r.text("request_id", wire.request_id, REQUEST_ID_BYTES_MAX).into_string();
+    let (view, trace) = (request::view(r, wire.view), request::trace(r, wire.trace));
+    let outcome = proto::Outcome {
+        presentation_token: wire.presentation_token,
+        r#type: wire.outcome,
+        reason_code: wire.reason_code,
+        value: wire.value,
+        note: wire.note,
+    };
+    match read_outcome(r, "", outcome) {
+        Some(outcome) => {
+            let outcome = OutcomeInput { agent, call, ..outcome };
+            reading.done(RespondInput { outcome, request_id, view, trace })
+        }
+        None => Err(AppError::Invalid(reading.take())),
+    }
+}
+
+/// An acknowledgement on the wire.
+pub fn ack(strength: Strength) -> proto::AckStrength {
+    match strength {
+        Strength::Process => proto::AckStrength::Process,
+        Strength::Disk => proto::AckStrength::Disk,
+    }
+}
+
+/// What became of one event, on the wire.
+pub fn write_recorded(recorded: Recorded) -> proto::RecordResult {
+    let (status, error) = match recorded.status {
+        RecordedStatus::Recorded => (proto::RecordStatus::Recorded, String::new()),
+        RecordedStatus::Duplicate => (proto::RecordStatus::Duplicate, String::new()),
+        RecordedStatus::Refused(why) => (proto::RecordStatus::Refused, why),
+        RecordedStatus::Exhausted => {
+            (proto::RecordStatus::Exhausted, "the event log is full: send it again later".to_owned())
+        }
+        RecordedStatus::Conflict => {
+            (proto::RecordStatus::Conflict, "the event id was recorded with other content: use a new one, or for an outcome the reason and value sent first".to_owned())
+        }
+    };
+    proto::RecordResult {
+        status: status as i32,
+        error,
+        ack: recorded.strength.map_or(0, |strength| ack(strength) as i32),
+        consistency_token: recorded.consistency_token,
+        warnings: recorded.warnings,
+    }
+}
+
+/// An event that was refused before it was recorded.
+pub fn write_refused(error: AppError) -> proto::RecordResult {
+    let why = match error {
+        AppError::Invalid(violations) => {
+            let each: Vec<String> =
+                violations.into_iter().map(|v| format!("`{}` {}", v.field, v.description)).collect();
+            each.join("; ")
+        }
+        other => other.to_string(),
+    };
+    proto::RecordResult { status: proto::RecordStatus::Refused as i32, error: why, ..Default::default() }
+}

@@ -1,0 +1,108 @@
+//! The one place where errors become `google.rpc.Status`.
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{
+    app::{AppError, Violation},
+    store::StoreError,
+};
+
+/// The domain of `ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "rapport.v1";
+
+/// The most bytes of violations in one status: it travels in a header, and
+/// clients accept headers of 16 KiB.
+pub const VIOLATION_BYTES_MAX: usize = 7_000;
+
+impl From<AppError> for Status {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Invalid(violations) => invalid(violations),
+            AppError::NotFound(text) => with_info(Code::NotFound, "NOT_FOUND", &text),
+            AppError::AlreadyExists(text) => with_info(Code::AlreadyExists, "ALREADY_EXISTS", &text),
+            AppError::FailedPrecondition(text) => with_info(Code::FailedPrecondition, "FAILED_PRECONDITION", &text),
+            AppError::Exhausted(text) => with_info(Code::ResourceExhausted, "EXHAUSTED", &text),
+            AppError::Store(error) => store(&error),
+        }
+    }
+}
+
+fn store(error: &StoreError) -> Status {
+    match error {
+        StoreError::Full { .. } => with_info(Code::ResourceExhausted, "LOG_FULL", &error.to_string()),
+        StoreError::Closed => with_info(Code::Unavailable, "SHUTTING_DOWN", &error.to_string()),
+        StoreError::Io { .. } | StoreError::Corrupt(_) | StoreError::Settings(_) => {
+            // Paths of the data directory are for the operator, not the caller.
+            tracing::error!(%error, "the store failed");
+            with_info(Code::Internal, "STORE_FAILED", "reading or writing the store failed: see the service's log")
+        }
+    }
+}
+
+/// Every violation in one status.
+pub fn invalid(violations: Vec<Violation>) -> Status {
+    let total = violations.len();
+    let mut details = info("INVALID_FIELDS");
+    let mut bytes = 0;
+    for (listed, violation) in violations.into_iter().enumerate() {
+        bytes += violation.field.len() + violation.description.len();
+        if bytes > VIOLATION_BYTES_MAX {
+            details.add_bad_request_violation("", format!("and {} more", total - listed));
+            break;
+        }
+        details.add_bad_request_violation(violation.field, violation.description);
+    }
+    let message = match total {
+        1 => "reading the request: 1 invalid field".to_owned(),
+        _ => format!("reading the request: {total} invalid fields"),
+    };
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// A status with a machine-readable reason.
+pub fn with_info(code: Code, reason: &str, message: &str) -> Status {
+    Status::with_error_details(code, message, info(reason))
+}
+
+/// A message that is not what the service expects.
+pub fn undecodable(why: &str) -> Status {
+    with_info(Code::InvalidArgument, "UNDECODABLE", &format!("decoding the request: {why}"))
+}
+
+/// A handler that panicked.
+pub fn panicked() -> Status {
+    with_info(Code::Internal, "PANIC", "answering the request failed: see the service's log")
+}
+
+/// Too many requests in flight.
+pub fn overloaded(in_flight_max: usize) -> Status {
+    let message = format!("`{in_flight_max}` requests are being answered already: try again later");
+    with_info(Code::ResourceExhausted, "OVERLOADED", &message)
+}
+
+fn info(reason: &str) -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    details
+}
+
+/// The HTTP status of a code, as `google/rpc/code.proto` maps it.
+pub fn http_status(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::Cancelled => 499,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::DeadlineExceeded => 504,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::PermissionDenied => 403,
+        Code::ResourceExhausted => 429,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::Unauthenticated => 401,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
+    }
+}

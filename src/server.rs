@@ -1,0 +1,281 @@
+//! The service, wired: listeners, serving threads, background tasks, drain.
+//!
+//! A connection is accepted on the control runtime and stays on one serving
+//! thread from then on, so that a decision never changes threads. Whatever may
+//! take long (metrics, sampling, probes) lives on the control runtime.
+
+pub mod catch;
+pub mod gate;
+pub mod keys;
+pub mod listener;
+pub mod private;
+pub mod roles;
+pub mod sample;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+};
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+};
+
+use crate::{
+    app::App,
+    config::ServeConfig,
+    grpc::{Api, MESSAGE_BYTES_MAX},
+    http,
+    proto::{
+        DESCRIPTORS, customer_service_server::CustomerServiceServer, decision_service_server::DecisionServiceServer,
+        event_service_server::EventServiceServer, ruleset_service_server::RulesetServiceServer,
+    },
+};
+
+use gate::{GateLayer, Limits};
+use keys::Keys;
+use worker::Served;
+
+/// Threads of the control runtime.
+const CONTROL_THREADS: usize = 2;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Other hosts could call without a key.
+    #[error(
+        "`{0}` can be reached from other hosts: give `--api-keys FILE`, or `--insecure` to let everybody call, or bind a loopback address"
+    )]
+    Exposed(SocketAddr),
+    /// An address cannot be bound.
+    #[error("binding `{address}`: {source}: choose another address or stop what uses it")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file of keys is wrong.
+    #[error("reading the API keys `{path}`: {why}")]
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The descriptors cannot be reflected.
+    #[error("preparing the reflection service: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// No thread or runtime.
+    #[error("starting a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Where the service listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// gRPC and JSON.
+    pub public: SocketAddr,
+    /// Metrics and probes.
+    pub private: SocketAddr,
+}
+
+/// A service that runs.
+pub struct Running {
+    /// Where it listens.
+    pub started: Started,
+    app: Arc<App>,
+    stop: watch::Sender<bool>,
+    control: Runtime,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Tells a service to stop; may be sent to another thread.
+#[derive(Clone)]
+pub struct Shutdown(watch::Sender<bool>);
+
+impl Shutdown {
+    /// Stops accepting; requests in flight are finished.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// A task that panicked starts again after this long.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// Runs a background task to its end; one that panics is counted, logged and
+/// started again.
+async fn supervise<F: Future<Output = ()> + Send + 'static>(name: &'static str, start: impl Fn() -> F) {
+    while let Err(error) = tokio::spawn(start()).await {
+        if error.is_cancelled() {
+            return;
+        }
+        crate::telemetry::metrics().panics.increment(1);
+        tracing::error!(task = name, "a background task panicked; it is started again");
+        tokio::time::sleep(RESTART_AFTER).await;
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, or until the handle given to `started` is
+/// used; then drains and closes the store. Blocking.
+///
+/// # Errors
+/// The service cannot start.
+pub fn serve(config: &ServeConfig, app: Arc<App>, started: impl FnOnce(Started, Shutdown)) -> Result<(), ServeError> {
+    let running = start(config, app)?;
+    let shutdown = running.shutdown();
+    running.control.spawn(stop_on_signal(shutdown.clone()));
+    started(running.started, shutdown);
+    running.wait();
+    Ok(())
+}
+
+/// Starts the service and returns at once.
+///
+/// # Errors
+/// A bind that other hosts could reach without keys, an address in use, a wrong
+/// file of keys, no threads.
+pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError> {
+    let keys = config.api_keys.as_deref().map(Keys::read).transpose()?;
+    refuse_exposed(config)?;
+    let (public, public_address) = bind(config.listen)?;
+    let (private, private_address) = bind(config.private_listen)?;
+    let control = control_runtime()?;
+    let (stop, stopped) = watch::channel(false);
+
+    let api = Api::new(Arc::clone(&app));
+    let limits = Arc::new(Limits::new(keys, config.max_in_flight));
+    let gate = GateLayer { limits: Arc::clone(&limits), decisions: decisions(&api) };
+    let routes = control.block_on(routes(&api, stopped.clone()))?;
+    let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
+    let served = Served { gate, routes, stop: stopped.clone(), drain_timeout };
+    let (inboxes, workers) = worker::start(config, &served)?;
+
+    control.spawn(listener::accept(public, inboxes, stopped.clone()));
+    control.spawn(private::serve(private, private::router(&app, &stopped)));
+    control.spawn(private::sample(Arc::clone(&app), limits));
+    let (watched, rules) = (Arc::clone(&app), config.rules.clone());
+    control.spawn(supervise("rules watcher", move || Arc::clone(&watched).watch_rules(rules.clone())));
+    let followed = Arc::clone(&app);
+    control.spawn(supervise("response rates", move || Arc::clone(&followed).follow_tallies()));
+    let started = Started { public: public_address, private: private_address };
+    Ok(Running { started, app, stop, control, workers })
+}
+
+fn refuse_exposed(config: &ServeConfig) -> Result<(), ServeError> {
+    let exposed = |address: &SocketAddr| !address.ip().is_loopback();
+    let guarded = config.api_keys.is_some() || config.insecure;
+    match [config.listen, config.private_listen].into_iter().find(exposed) {
+        Some(address) if !guarded => Err(ServeError::Exposed(address)),
+        _ => Ok(()),
+    }
+}
+
+impl Running {
+    /// Tells it to stop, from anywhere.
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown(self.stop.clone())
+    }
+
+    /// The runtime for background tasks.
+    pub fn control(&self) -> &Handle {
+        self.control.handle()
+    }
+
+    /// Waits for the stop, drains, and closes the store. Blocking.
+    pub fn wait(self) {
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a serving thread panicked");
+            }
+        }
+        self.control.shutdown_background();
+        self.app.store.close();
+    }
+
+    /// Stops, drains, and closes the store. Blocking.
+    pub fn stop(self) {
+        self.shutdown().stop();
+        self.wait();
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), ServeError> {
+    let bound = listener::bind(address).and_then(|listener| {
+        let real = listener.local_addr()?;
+        Ok((listener, real))
+    });
+    bound.map_err(|source| ServeError::Bind { address, source })
+}
+
+fn control_runtime() -> Result<Runtime, ServeError> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(CONTROL_THREADS).thread_name("rapport-control").enable_all();
+    builder.build().map_err(ServeError::Thread)
+}
+
+fn decisions(api: &Api) -> DecisionServiceServer<Api> {
+    DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Every gRPC service and every HTTP route.
+async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<DecisionServiceServer<Api>>().await;
+    reporter.set_serving::<EventServiceServer<Api>>().await;
+    reporter.set_serving::<CustomerServiceServer<Api>>().await;
+    reporter.set_serving::<RulesetServiceServer<Api>>().await;
+    tokio::spawn(report_drain(reporter, stop));
+
+    let mut builder: RoutesBuilder = http::router(api).into();
+    builder
+        .add_service(decisions(api))
+        .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(CustomerServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(health);
+    Ok(builder.routes())
+}
+
+async fn report_drain(reporter: tonic_health::server::HealthReporter, mut stop: watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
+    let services = [
+        "",
+        DecisionServiceServer::<Api>::NAME,
+        EventServiceServer::<Api>::NAME,
+        CustomerServiceServer::<Api>::NAME,
+        RulesetServiceServer::<Api>::NAME,
+    ];
+    for service in services {
+        reporter.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+    }
+}
+
+async fn stop_on_signal(shutdown: Shutdown) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("listening for signals failed: the service can only be killed");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: requests in flight are finished");
+    shutdown.stop();
+}

@@ -1,0 +1,131 @@
+//! Who may call what: one table for both transports.
+
+/// What a key may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// No key is needed.
+    Public,
+    /// Ask for decisions.
+    Decide,
+    /// Answer, record, read and write customers.
+    Record,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// From its name in the file of keys.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "decide" => Some(Role::Decide),
+            "record" => Some(Role::Record),
+            "admin" => Some(Role::Admin),
+            _ => None,
+        }
+    }
+}
+
+/// Path, or prefix that ends in `/`, and the role it needs.
+pub const TABLE: [(&str, Role); 27] = [
+    ("/rapport.v1.DecisionService/Decide", Role::Decide),
+    ("/rapport.v1.DecisionService/Respond", Role::Record),
+    ("/rapport.v1.DecisionService/Explain", Role::Record),
+    ("/rapport.v1.DecisionService/ExportDecisions", Role::Admin),
+    ("/rapport.v1.EventService/Record", Role::Record),
+    ("/rapport.v1.CustomerService/GetCustomer", Role::Record),
+    ("/rapport.v1.CustomerService/UpsertCustomer", Role::Record),
+    ("/rapport.v1.CustomerService/SetDoNotContact", Role::Record),
+    ("/rapport.v1.RulesetService/GetActiveRevision", Role::Decide),
+    ("/rapport.v1.RulesetService/ListOffers", Role::Record),
+    ("/rapport.v1.RulesetService/GetReport", Role::Admin),
+    ("/v1/decide", Role::Decide),
+    ("/v1/respond", Role::Record),
+    ("/v1/explain", Role::Record),
+    ("/v1/events", Role::Record),
+    ("/v1/customers:get", Role::Record),
+    ("/v1/customers:upsert", Role::Record),
+    ("/v1/customers:doNotContact", Role::Record),
+    ("/v1/ruleset:active", Role::Decide),
+    ("/v1/offers", Role::Record),
+    ("/v1/report", Role::Admin),
+    ("/", Role::Public),
+    ("/c/", Role::Public),
+    ("/grpc.health.v1.Health/Check", Role::Public),
+    ("/grpc.health.v1.Health/Watch", Role::Public),
+    ("/grpc.reflection.v1.ServerReflection/", Role::Decide),
+    ("/grpc.reflection.v1alpha.ServerReflection/", Role::Decide),
+];
+
+/// The role a path needs; [`Role::Admin`] for a path that is not in the table.
+pub fn role_of(path: &str) -> Role {
+    let fits = |entry: &str| entry == path || (entry.len() > 1 && entry.ends_with('/') && path.starts_with(entry));
+    TABLE.iter().find(|(entry, _)| fits(entry)).map_or(Role::Admin, |(_, role)| *role)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct FileSet {
+        #[prost(message, repeated, tag = "1")]
+        files: Vec<File>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct File {
+        #[prost(string, tag = "2")]
+        package: String,
+        #[prost(message, repeated, tag = "6")]
+        services: Vec<Service>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Service {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "2")]
+        methods: Vec<Method>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Method {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+
+    fn listed(path: &str) -> bool {
+        TABLE.iter().any(|(entry, _)| *entry == path)
+    }
+
+    #[test]
+    fn every_call_of_both_transports_is_in_the_table() {
+        let set = FileSet::decode(crate::proto::DESCRIPTORS).unwrap();
+        let mut calls = 0;
+        for file in &set.files {
+            for service in &file.services {
+                for method in &service.methods {
+                    let path = format!("/{}.{}/{}", file.package, service.name, method.name);
+                    assert!(listed(&path), "{path} has no role");
+                    calls += 1;
+                }
+            }
+        }
+        assert_eq!(calls, 11);
+        for (_, path) in crate::http::ROUTES {
+            assert!(listed(path.trim_end_matches("{token}")), "{path} has no role");
+        }
+    }
+
+    #[test]
+    fn an_unknown_path_needs_admin() {
+        assert_eq!(role_of("/"), Role::Public);
+        assert_eq!(role_of("/c/abc"), Role::Public);
+        assert_eq!(role_of("/v1/decide"), Role::Decide);
+        assert_eq!(role_of("/v1/decide/"), Role::Admin);
+        assert_eq!(role_of("/rapport.v1.DecisionService/Erase"), Role::Admin);
+        assert!(Role::Decide < Role::Record && Role::Record < Role::Admin);
+    }
+}
