@@ -26,6 +26,7 @@ pub mod store;
 
 pub mod app;
 
+pub mod cli;
 pub mod config;
 pub mod grpc;
 pub mod http;

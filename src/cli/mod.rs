@@ -1,1 +1,110 @@
-//! To be written.
+//! The command line; one file per command.
+
+#[macro_use]
+mod out;
+
+mod check;
+mod client;
+mod decide;
+mod demo;
+mod explain;
+mod export;
+mod health;
+mod import;
+mod lines;
+mod print;
+mod report;
+mod sample;
+mod serve;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::grpc::convert::suggest::did_you_mean;
+
+/// Rapport picks the next best message and channel for a customer, within
+/// milliseconds, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "rapport", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve decisions over gRPC and JSON.
+    Serve(serve::Args),
+    /// Import the sample shop, show one decision per channel, then serve it.
+    Demo(demo::Args),
+    /// Check a rules directory: every mistake with file, line and column, then
+    /// the golden scenarios.
+    Check(check::Args),
+    /// Ask a running service for a decision.
+    Decide(decide::Args),
+    /// Say why a stored decision came out as it did.
+    Explain(explain::Args),
+    /// Import customers and events from NDJSON files into a running service.
+    Import(import::Args),
+    /// Show what each offer did on each channel, and the lift over the holdout.
+    Report(report::Args),
+    /// Export from a running service.
+    #[command(subcommand)]
+    Export(export::Command),
+    /// Ask a running service whether it serves; exit code 0 when it does.
+    Health(health::Args),
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// What went wrong, in words, with what to do.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in unknown_settings(names) {
+        // best effort: standard error may be gone
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Decide(args) => client::block_on(decide::run(args)),
+        Command::Explain(args) => client::block_on(explain::run(args)),
+        Command::Import(args) => client::block_on(import::run(args)),
+        Command::Report(args) => client::block_on(report::run(args)),
+        Command::Export(command) => client::block_on(export::run(command)),
+        Command::Health(args) => client::block_on(health::run(args)),
+    }
+}
+
+/// Every environment variable that begins as a setting does, but is none.
+fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
+    let cli = Cli::command();
+    let settings: Vec<&str> = cli
+        .get_subcommands()
+        .chain(cli.get_subcommands().flat_map(clap::Command::get_subcommands))
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|argument| argument.get_env()?.to_str())
+        .collect();
+    let unknown = |name: &String| name.starts_with("RAPPORT_") && !settings.contains(&name.as_str());
+    let warn = |name: String| {
+        let hint = did_you_mean(&name, settings.iter().copied());
+        format!("the environment variable `{name}` is not a setting{hint}")
+    };
+    names.filter(unknown).map(warn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_setting_is_named_with_the_nearest() {
+        let names = ["RAPPORT_LISTEN", "RAPPORT_ADDRESS", "RAPPORT_LISTN", "PATH"].map(str::to_owned);
+        let told = unknown_settings(names.into_iter());
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("`RAPPORT_LISTN`") && told[0].contains("did you mean `RAPPORT_LISTEN`"), "{told:?}");
+    }
+}
