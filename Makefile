@@ -1,0 +1,44 @@
+# `make` alone lists the targets.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo lint bench ci full-bench full-service full-sample
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## run every test
+	$(CARGO) test --locked --all
+
+demo: ## import the sample, decide for real customers, serve
+	$(CARGO) run --locked --release -- demo
+
+lint: ## format, lints, licences, wire contract, rules
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	.ci/licences
+	.ci/protos
+	$(CARGO) run --locked --quiet -- check rules
+
+bench: ## run the benchmarks in short
+	$(CARGO) bench --locked --bench decide
+	$(CARGO) bench --locked --bench service -- paired --cycles 12 --seconds 2
+
+ci: ## what every change must pass
+	.ci/run
+
+full-bench: ## benchmark the pipeline, built as for a package
+	$(CARGO) bench --locked --profile dist --bench decide
+
+full-service: ## measure the service against an echo, every run of benches/README.md
+	$(CARGO) bench --locked --profile dist --bench service -- control
+	$(CARGO) bench --locked --profile dist --bench service -- paired
+	$(CARGO) bench --locked --profile dist --bench service -- open
+	$(CARGO) bench --locked --profile dist --bench service -- connections --pin none
+	$(CARGO) bench --locked --profile dist --bench service -- layouts --pin none
+	$(CARGO) bench --locked --profile dist --bench service -- scrape
+	$(CARGO) bench --locked --profile dist --bench service -- rss --seconds 600
+
+full-sample: ## build the sample again: make full-sample FROM=online_retail.parquet
+	python3 examples/retail/build.py $(FROM)

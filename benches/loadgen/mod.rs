@@ -1,0 +1,12 @@
+//! The load generator: raw HTTP/2, frames encoded before the run, one
+//! current-thread runtime.
+
+pub mod client;
+pub mod closed;
+pub mod histogram;
+pub mod open;
+pub mod paired;
+pub mod process;
+pub mod report;
+pub mod statistics;
+pub mod target;

@@ -1,0 +1,522 @@
+//! The service under load, against an empty tonic service in the same run.
+//! `benches/README.md` says how to run it and what the numbers mean.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rapport::proto::{DecideResponse, Message, PlacementAnswer, Presentation};
+use serde_json::json;
+
+mod echo;
+mod generator;
+mod loadgen;
+
+use loadgen::{
+    client,
+    closed::{Load, Shape},
+    open::{self, Arrivals, Open, Plan},
+    paired::{self, CYCLES_DROPPED, Pair, Sliced},
+    process::{Pinning, rss_kib},
+    report::{Report, latency, quartiles, us},
+    statistics::Quartiles,
+    target::{Layout, Scenario, Target},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The control ratio must be in here.
+const CONTROL_RANGE: std::ops::RangeInclusive<f64> = 0.95..=1.05;
+/// Least runs whose median counts.
+const OPEN_RUNS_MIN: usize = 5;
+
+/// The service under load.
+#[derive(Parser)]
+#[command(name = "service", bin_name = "service")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+    /// Ignored: `cargo bench` gives it.
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Args, Clone)]
+struct Options {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Offers of the generated rules.
+    #[arg(long, global = true, default_value_t = 100)]
+    offers: usize,
+    /// Customers that ask in turn.
+    #[arg(long, global = true, default_value_t = 2_000)]
+    customers: usize,
+    /// Connections.
+    #[arg(long, global = true, default_value_t = 8)]
+    connections: usize,
+    /// Calls under way on each connection.
+    #[arg(long, global = true, default_value_t = 8)]
+    streams: usize,
+    /// Cycles of paired slices.
+    #[arg(long, global = true, default_value_t = 40)]
+    cycles: usize,
+    /// Seconds of each open or closed run.
+    #[arg(long, global = true, default_value_t = 5)]
+    seconds: u64,
+    /// Runs whose median counts.
+    #[arg(long, global = true, default_value_t = OPEN_RUNS_MIN)]
+    runs: usize,
+    /// Calls per second of open runs; 0 for half of the echo's maximum.
+    #[arg(long, global = true, default_value_t = 0.0)]
+    rate: f64,
+    /// When calls of open runs are due.
+    #[arg(long, global = true, value_enum, default_value = "poisson")]
+    arrivals: Arrivals,
+    /// Runtime layout of the servers.
+    #[arg(long, global = true, value_enum, default_value = "per-core")]
+    layout: Layout,
+    /// Where processes run.
+    #[arg(long, global = true, value_enum, default_value = "split")]
+    pin: Pin,
+    /// A further argument of `rapport serve`; may be given more than once.
+    #[arg(long = "serve-arg", global = true, allow_hyphen_values = true)]
+    serve_args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Pin {
+    /// Servers on the first core, the generator on the second.
+    Split,
+    /// Everything everywhere.
+    None,
+}
+
+#[derive(Subcommand, Clone)]
+enum Command {
+    /// Echo, echo again (the control) and Rapport in alternating slices.
+    Paired,
+    /// Echo against echo alone: whether this machine can measure at all.
+    Control,
+    /// Latency at half of the echo's maximum, echo and Rapport in turn.
+    Open,
+    /// Requests/s and latency with so many calls always under way.
+    Closed,
+    /// Requests/s with 2 connections over that with 32.
+    Connections,
+    /// One runtime per core against one multi-thread runtime.
+    Layouts,
+    /// p99 with a metrics scrape each second over that without.
+    Scrape,
+    /// Memory of the service under load over time.
+    Rss,
+    /// Runs the echo; started by the others.
+    #[command(hide = true)]
+    Server {
+        /// The stored response.
+        #[arg(long)]
+        response: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Cli { command, options, .. } = Cli::parse();
+    let command = command.unwrap_or(Command::Paired);
+    if let Command::Server { response } = command {
+        echo::serve(options.layout, &response)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    loadgen::histogram::self_check();
+    let pinning = if options.pin == Pin::Split { Pinning::split() } else { Pinning::NONE };
+    let scenario = Scenario {
+        offers: options.offers,
+        customers: options.customers,
+        pinning,
+        serve_args: options.serve_args.clone(),
+    };
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    if matches!(command, Command::Open | Command::Scrape) {
+        // the driver is polled at each tick: a reply waits for no batch of other tasks
+        builder.event_interval(1);
+    }
+    let runtime = builder.enable_all().build()?;
+    let bench = Bench { options, scenario };
+    let report = runtime.block_on(async {
+        match command {
+            Command::Paired => bench.paired().await,
+            Command::Control => bench.control().await,
+            Command::Open => bench.open().await,
+            Command::Closed => bench.closed().await,
+            Command::Connections => bench.connections().await,
+            Command::Layouts => bench.layouts().await,
+            Command::Scrape => bench.scrape().await,
+            Command::Rss => bench.rss().await,
+            Command::Server { .. } => anyhow::bail!("the echo runs in a process of its own"),
+        }
+    })?;
+    Ok(if report.print(bench.options.json) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Bench {
+    options: Options,
+    scenario: Scenario,
+}
+
+impl Bench {
+    fn title(&self, what: &str) -> String {
+        let Options { offers, customers, connections, streams, .. } = self.options;
+        let pinned = if self.scenario.pinning.server.is_some() { "pinned" } else { "not pinned" };
+        format!("{what}: {offers} offers, {customers} customers, {connections} connections x {streams}, {pinned}")
+    }
+
+    fn frames(&self) -> anyhow::Result<Rc<[Bytes]>> {
+        Ok(self.scenario.questions()?.iter().map(client::frame).collect())
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { connections: self.options.connections, streams: self.options.streams }
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.options.seconds)
+    }
+
+    async fn pair(&self, target: Target, shape: Shape) -> anyhow::Result<Pair> {
+        let load = Load::open(&target, self.frames()?, shape).await?;
+        Ok(Pair { target, load })
+    }
+
+    async fn paired(&self) -> anyhow::Result<Report> {
+        let layout = self.options.layout;
+        let rapport = self.scenario.rapport(layout).await?;
+        let echo = self.scenario.echo(layout, &rapport).await?;
+        let control = self.scenario.echo(layout, &rapport).await?;
+        let mut pairs = Vec::new();
+        for (target, name) in [(echo, "echo"), (control, "echo (control)"), (rapport, "rapport")] {
+            let mut pair = self.pair(target, self.shape()).await?;
+            pair.target.name = name.to_owned();
+            pairs.push(pair);
+        }
+        let sliced = paired::run(&pairs, self.options.cycles).await?;
+        let mut report = paired_report(self.title("paired slices"), &sliced);
+        judge_control(&mut report, &sliced[1]);
+        Ok(report)
+    }
+
+    async fn control(&self) -> anyhow::Result<Report> {
+        let layout = self.options.layout;
+        let mut pairs = Vec::new();
+        for name in ["echo", "echo (control)"] {
+            let target = self.scenario.echo_of(layout, &stand_in()).await?;
+            let mut pair = self.pair(target, self.shape()).await?;
+            pair.target.name = name.to_owned();
+            pairs.push(pair);
+        }
+        let sliced = paired::run(&pairs, self.options.cycles).await?;
+        let mut report = paired_report(self.title("control"), &sliced);
+        judge_control(&mut report, &sliced[1]);
+        let rate = self.open_rate(&pairs[0].target).await?;
+        let open = open::run(&pairs[0].target, &self.frames()?, self.plan(rate, 0)).await?;
+        for why in &open.invalid {
+            report.invalid(format!("open at {rate:.0}/s: {why}"));
+        }
+        report.note(
+            format!(
+                "open at {rate:.0}/s: p50 {:.0} us, p99 {:.0} us, lag p99 {:.0} us",
+                us(open.latency.quantile_ns(0.5)),
+                us(open.latency.quantile_ns(0.99)),
+                us(open.lag.quantile_ns(0.99)),
+            ),
+            json!({"rate": open.rate, "latency": latency(&open.latency), "lag": latency(&open.lag)}),
+        );
+        Ok(report)
+    }
+
+    async fn layouts(&self) -> anyhow::Result<Report> {
+        let rapport = self.scenario.rapport(Layout::MultiThread).await?;
+        let echoes = [
+            self.scenario.echo(Layout::MultiThread, &rapport).await?,
+            self.scenario.echo(Layout::PerCore, &rapport).await?,
+        ];
+        let per_core = self.scenario.rapport(Layout::PerCore).await?;
+        let mut pairs = Vec::new();
+        for target in [rapport, per_core].into_iter().chain(echoes) {
+            pairs.push(self.pair(target, self.shape()).await?);
+        }
+        let sliced = paired::run(&pairs, self.options.cycles).await?;
+        Ok(paired_report(self.title("runtime layouts"), &sliced))
+    }
+
+    /// One server, loaded over 32 and over 2 connections with as many calls under way.
+    async fn connections(&self) -> anyhow::Result<Report> {
+        const CALLS: usize = 64;
+        let target = self.scenario.rapport(self.options.layout).await?;
+        let mut loads = Vec::new();
+        for connections in [32, 2] {
+            let shape = Shape { connections, streams: CALLS / connections };
+            loads.push((connections, Load::open(&target, self.frames()?, shape).await?));
+        }
+        let mut rates: [Vec<f64>; 2] = Default::default();
+        for cycle in 0..self.options.cycles + CYCLES_DROPPED {
+            for at in [cycle % 2, 1 - cycle % 2] {
+                let rate = loads[at].1.run(paired::SLICE).await?.rate();
+                if cycle >= CYCLES_DROPPED {
+                    rates[at].push(rate);
+                }
+            }
+        }
+        let mut report =
+            Report::new(self.title("connections"), vec!["connections", "requests/s", "over 32 connections"]);
+        for (at, (connections, _)) in loads.iter().enumerate() {
+            let rate = Quartiles::of(rates[at].iter().copied());
+            let ratio = Quartiles::of(rates[at].iter().zip(&rates[0]).map(|(a, b)| a / b));
+            report.row(
+                vec![connections.to_string(), quartiles(rate, 0), quartiles(ratio, 3)],
+                json!({"connections": connections, "rate": rate, "ratio": ratio}),
+            );
+        }
+        Ok(report)
+    }
+
+    async fn closed(&self) -> anyhow::Result<Report> {
+        let rapport = self.scenario.rapport(self.options.layout).await?;
+        let echo = self.scenario.echo(self.options.layout, &rapport).await?;
+        let mut report = Report::new(self.title("closed"), vec!["server", "requests/s", "p50 us", "p99 us", "max us"]);
+        for target in [&echo, &rapport] {
+            let load = Load::open(target, self.frames()?, self.shape()).await?;
+            load.run(Duration::from_secs(1)).await?;
+            let closed = load.run(self.time()).await?;
+            let service = &closed.service;
+            report.row(
+                vec![
+                    target.name.clone(),
+                    format!("{:.0}", closed.rate()),
+                    format!("{:.0}", us(service.quantile_ns(0.5))),
+                    format!("{:.0}", us(service.quantile_ns(0.99))),
+                    format!("{:.0}", us(service.max_ns())),
+                ],
+                json!({"server": target.name, "rate": closed.rate(), "service": latency(service)}),
+            );
+        }
+        Ok(report)
+    }
+
+    /// Half of the most an echo answers, or the rate asked for.
+    async fn open_rate(&self, echo: &Target) -> anyhow::Result<f64> {
+        if self.options.rate > 0.0 {
+            return Ok(self.options.rate);
+        }
+        let load = Load::open(echo, self.frames()?, self.shape()).await?;
+        load.run(Duration::from_secs(1)).await?;
+        Ok(load.run(Duration::from_secs(2)).await?.rate() / 2.0)
+    }
+
+    fn plan(&self, rate: f64, run: usize) -> Plan {
+        Plan {
+            rate,
+            time: self.time(),
+            warm_up: Duration::from_secs(1),
+            arrivals: self.options.arrivals,
+            seed: generator::SEED + run as u64,
+            connections: self.options.connections,
+        }
+    }
+
+    async fn open(&self) -> anyhow::Result<Report> {
+        ensure!(self.options.runs >= OPEN_RUNS_MIN, "at least {OPEN_RUNS_MIN} runs are needed");
+        let rapport = self.scenario.rapport(self.options.layout).await?;
+        let echo = self.scenario.echo(self.options.layout, &rapport).await?;
+        let rate = self.open_rate(&echo).await?;
+        let frames = self.frames()?;
+        let mut report = open_report(self.title(&format!("open at {rate:.0}/s")));
+        let (mut p50, mut p99) = (Vec::new(), Vec::new());
+        for run in 0..self.options.runs {
+            let base = open::run(&echo, &frames, self.plan(rate, run)).await?;
+            let own = open::run(&rapport, &frames, self.plan(rate, run)).await?;
+            p50.push(own.latency.quantile_ns(0.5) as f64 / base.latency.quantile_ns(0.5) as f64);
+            p99.push(own.latency.quantile_ns(0.99) as f64 / base.latency.quantile_ns(0.99) as f64);
+            open_row(&mut report, format!("echo {run}"), &base);
+            open_row(&mut report, format!("rapport {run}"), &own);
+        }
+        ratio_rows(&mut report, &[("p50 over the echo's", p50), ("p99 over the echo's", p99)]);
+        Ok(report)
+    }
+
+    async fn scrape(&self) -> anyhow::Result<Report> {
+        let rapport = self.scenario.rapport(self.options.layout).await?;
+        let echo = self.scenario.echo(self.options.layout, &rapport).await?;
+        let rate = self.open_rate(&echo).await?;
+        let frames = self.frames()?;
+        let mut report = open_report(self.title(&format!("scrapes at {rate:.0}/s")));
+        let mut ratios = Vec::new();
+        for run in 0..self.options.runs {
+            let without = open::run(&rapport, &frames, self.plan(rate, run)).await?;
+            let scraper = Scraper::start(rapport.private);
+            let with = open::run(&rapport, &frames, self.plan(rate, run)).await?;
+            let scrapes = scraper.stop()?;
+            ensure!(scrapes > 0, "nothing was scraped");
+            ratios.push(with.latency.quantile_ns(0.99) as f64 / without.latency.quantile_ns(0.99) as f64);
+            open_row(&mut report, format!("without {run}"), &without);
+            open_row(&mut report, format!("with {run}"), &with);
+        }
+        ratio_rows(&mut report, &[("p99 over that without", ratios)]);
+        Ok(report)
+    }
+
+    /// Memory twenty times over the run, at a quarter of the echo's maximum.
+    async fn rss(&self) -> anyhow::Result<Report> {
+        const LOOKS: u32 = 20;
+        let rapport = self.scenario.rapport(self.options.layout).await?;
+        let load = Load::open(&rapport, self.frames()?, self.shape()).await?;
+        let step = self.time() / LOOKS;
+        let mut report = Report::new(self.title("memory"), vec!["seconds", "requests", "RSS KiB", "over the first"]);
+        let (started, mut calls, mut first) = (Instant::now(), 0, None);
+        for _ in 0..LOOKS {
+            calls += load.run(step).await?.calls;
+            let rss = rss_kib(rapport.pid)?;
+            let base = *first.get_or_insert(rss);
+            let (seconds, ratio) = (started.elapsed().as_secs(), rss as f64 / base as f64);
+            report.row(
+                vec![seconds.to_string(), calls.to_string(), rss.to_string(), format!("{ratio:.3}")],
+                json!({"seconds": seconds, "requests": calls, "rss_kib": rss, "ratio": ratio}),
+            );
+        }
+        Ok(report)
+    }
+}
+
+/// A response about as large as a real one, where there is none to copy.
+fn stand_in() -> DecideResponse {
+    let text = |bytes: usize| "x".repeat(bytes);
+    let presentation = Presentation {
+        offer: text(10),
+        treatment: text(20),
+        link: text(150),
+        presentation_token: text(120),
+        message: Some(Message { text: text(80), ..Message::default() }),
+        ..Presentation::default()
+    };
+    let answer = PlacementAnswer {
+        placement: generator::PLACEMENT.to_owned(),
+        presentations: vec![presentation],
+        ..PlacementAnswer::default()
+    };
+    DecideResponse { decision_id: text(36), placements: vec![answer], ..DecideResponse::default() }
+}
+
+fn judge_control(report: &mut Report, control: &Sliced) {
+    for (what, ratio) in [("requests/s", control.rate_ratio), ("CPU", control.cpu_ratio)] {
+        if !CONTROL_RANGE.contains(&ratio.median) {
+            report.invalid(format!("the control's {what} ratio is {:.3}, not 0.95-1.05", ratio.median));
+        }
+    }
+}
+
+fn paired_report(title: String, sliced: &[Sliced]) -> Report {
+    let columns =
+        vec!["server", "requests/s", "CPU us/request", "requests/s over the first", "CPU over the first", "CPUs used"];
+    let mut report = Report::new(title, columns);
+    for one in sliced {
+        report.row(
+            vec![
+                one.name.clone(),
+                quartiles(one.rate, 0),
+                quartiles(one.cpu_us, 1),
+                quartiles(one.rate_ratio, 3),
+                quartiles(one.cpu_ratio, 3),
+                format!("{:.2}", one.cpus.median),
+            ],
+            json!({
+                "server": one.name, "rate": one.rate, "cpu_us": one.cpu_us,
+                "rate_ratio": one.rate_ratio, "cpu_ratio": one.cpu_ratio, "cpus": one.cpus,
+            }),
+        );
+    }
+    report
+}
+
+fn open_report(title: String) -> Report {
+    Report::new(title, vec!["run", "requests/s", "p50 us", "p99 us", "service p50", "service p99", "lag p99"])
+}
+
+fn open_row(report: &mut Report, name: String, open: &Open) {
+    let cell = |ns: u64| format!("{:.0}", us(ns));
+    report.row(
+        vec![
+            name.clone(),
+            format!("{:.0}", open.rate),
+            cell(open.latency.quantile_ns(0.5)),
+            cell(open.latency.quantile_ns(0.99)),
+            cell(open.service.quantile_ns(0.5)),
+            cell(open.service.quantile_ns(0.99)),
+            cell(open.lag.quantile_ns(0.99)),
+        ],
+        json!({
+            "run": name, "rate": open.rate, "dropped": open.dropped, "invalid": open.invalid,
+            "latency": latency(&open.latency), "service": latency(&open.service), "lag": latency(&open.lag),
+        }),
+    );
+    for why in &open.invalid {
+        report.invalid(format!("{name}: {why}"));
+    }
+}
+
+fn ratio_rows(report: &mut Report, ratios: &[(&str, Vec<f64>)]) {
+    for (name, ratios) in ratios {
+        let ratio = Quartiles::of(ratios.iter().copied());
+        report.note(format!("{name}: {}", quartiles(ratio, 3)), json!({"ratio": name, "value": ratio}));
+    }
+}
+
+/// Scrapes each second from a thread of its own.
+struct Scraper {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<anyhow::Result<usize>>,
+}
+
+impl Scraper {
+    fn start(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut scrapes = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                scrape(address)?;
+                scrapes += 1;
+                thread::sleep(Duration::from_secs(1));
+            }
+            Ok(scrapes)
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> anyhow::Result<usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the scraper panicked"))?
+    }
+}
+
+fn scrape(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).context("connecting to scrape")?;
+    stream.write_all(format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    ensure!(reply.starts_with("HTTP/1.1 200") && reply.contains("rapport_"), "no metrics in the reply");
+    Ok(())
+}

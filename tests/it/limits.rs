@@ -1,0 +1,75 @@
+//! Limits hold under 64 simultaneous questions for one customer.
+
+use std::sync::Arc;
+
+use rapport::proto::{DecideRequest, PlacementStatus, RecordRequest, RecordStatus, SilenceReason};
+use serde_json::{Value, json};
+
+use crate::harness::{Server, message};
+
+const CONCURRENT: usize = 64;
+/// Of both capped offers of the fixture.
+const LIMIT_MAX: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exact_limit_holds() {
+    let (server, tokens) = ask_at_once("limits-exact", "exact_slot").await;
+    assert_eq!(tokens.len(), LIMIT_MAX);
+    confirm(&server, &tokens).await;
+    stays_silent(&server, "limits-exact", "exact_slot").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_counted_limit_holds_on_one_replica() {
+    let (server, tokens) = ask_at_once("limits-counted", "counted_slot").await;
+    assert!((1..=LIMIT_MAX).contains(&tokens.len()), "{} were granted", tokens.len());
+    confirm(&server, &tokens).await;
+}
+
+fn question(customer: &str, placement: &str) -> Value {
+    json!({
+        "identities": [{"type": "customer_id", "value": customer}],
+        "placements": [{"placement": placement}],
+    })
+}
+
+/// Asks 64 times at once; answers the tokens of what was granted.
+async fn ask_at_once(customer: &str, placement: &str) -> (Arc<Server>, Vec<String>) {
+    let server = Server::shared();
+    server.customer(customer, json!({})).await;
+    let barrier = Arc::new(tokio::sync::Barrier::new(CONCURRENT));
+    let mut tasks = Vec::with_capacity(CONCURRENT);
+    let channels = [server.channel().await, server.channel().await, server.channel().await, server.channel().await];
+    for task in 0..CONCURRENT {
+        let request: DecideRequest = message(question(customer, placement));
+        let barrier = Arc::clone(&barrier);
+        let channel = channels[task % channels.len()].clone();
+        tasks.push(tokio::spawn(async move {
+            let mut client = rapport::proto::decision_service_client::DecisionServiceClient::new(channel);
+            barrier.wait().await;
+            client.decide(request).await.expect("an answer").into_inner()
+        }));
+    }
+    let mut tokens = Vec::new();
+    for task in tasks {
+        let answer = task.await.expect("the task ends");
+        tokens.extend(answer.placements[0].presentations.iter().map(|p| p.presentation_token.clone()));
+    }
+    (server, tokens)
+}
+
+async fn confirm(server: &Server, tokens: &[String]) {
+    let events: Vec<Value> = tokens
+        .iter()
+        .map(|token| json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_IMPRESSION"}}))
+        .collect();
+    let request: RecordRequest = message(json!({"events": events}));
+    let reply = server.events().await.record(request).await.expect("impressions are taken").into_inner();
+    assert!(reply.results.iter().all(|r| r.status() == RecordStatus::Recorded), "{reply:?}");
+}
+
+async fn stays_silent(server: &Server, customer: &str, placement: &str) {
+    let answer = server.decide(question(customer, placement)).await.expect("an answer");
+    assert_eq!(answer.placements[0].status(), PlacementStatus::Empty);
+    assert_eq!(answer.placements[0].silence_reason(), SilenceReason::ContactPolicy);
+}

@@ -1,0 +1,24 @@
+//! The integration tests: one binary that starts the real service on port 0 and
+//! speaks to it over gRPC and JSON.
+
+mod channel_by_yaml;
+mod fixtures;
+mod golden;
+mod harness;
+mod idempotency;
+mod kill;
+mod limits;
+mod links;
+mod malformed;
+mod nodelay;
+mod probes;
+mod raw;
+mod readme;
+mod reload;
+mod replay;
+mod report;
+mod restart;
+mod sample;
+mod tidy;
+mod visitor;
+mod web;
