@@ -140,7 +140,7 @@ impl Case {
         let people = (0..CUSTOMERS).map(|number| Ok((profile(number, offers)?, request(number)))).collect();
         Ok(Self {
             offers,
-            snapshot: Snapshot { ruleset, models },
+            snapshot: Snapshot::new(ruleset, models, Arc::default()),
             people: people_of(people)?,
             plain,
             scratch: Scratch::default(),

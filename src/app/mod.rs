@@ -87,7 +87,7 @@ impl App {
         let clock = Clock::after(store.latest_time());
         let revision = RevisionInfo { activated_at: clock.now(), refused: Vec::new() };
         let app = Self {
-            snapshot: ArcSwap::from_pointee(Snapshot { ruleset: Arc::clone(&ruleset), models }),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::clone(&ruleset), models, Arc::default())),
             request_ids: RequestIds::new(telemetry::metrics().request_ids_forgotten.clone()),
             clicks_room: Arc::new(Semaphore::new(links::CLICKS_WAITING_MAX)),
             anonymous: Profile::default(),

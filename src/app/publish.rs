@@ -127,7 +127,7 @@ impl App {
         self.snapshot.rcu(|_| {
             let tallies = self.store.tallies().borrow().clone();
             let models = Arc::new(learn::response_rates(&tallies, &ruleset));
-            Arc::new(Snapshot { ruleset: Arc::clone(&ruleset), models })
+            Arc::new(Snapshot::new(Arc::clone(&ruleset), models, Arc::default()))
         });
         if let Ok(mut revision) = self.revision.lock() {
             *revision = RevisionInfo { activated_at: now, refused: Vec::new() };
@@ -218,7 +218,7 @@ impl App {
             }
             self.snapshot.rcu(|current| {
                 let models = Arc::new(learn::response_rates(&latest, &current.ruleset));
-                Arc::new(Snapshot { ruleset: Arc::clone(&current.ruleset), models })
+                Arc::new(current.with_models(models))
             });
         }
     }

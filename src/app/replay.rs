@@ -110,7 +110,14 @@ impl App {
             .collect();
         let models = Arc::new(learn::response_rates(&stored.tallies, &ruleset));
         let profile = stored.record.customer.as_ref().map_or(&self.anonymous, |c| &c.profile);
-        Ok(Replay { stored, snapshot: Snapshot { ruleset, models }, profile, exhausted, denied, keep_order })
+        Ok(Replay {
+            stored,
+            snapshot: Snapshot::new(ruleset, models, Arc::default()),
+            profile,
+            exhausted,
+            denied,
+            keep_order,
+        })
     }
 
     fn run<'a>(

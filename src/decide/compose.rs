@@ -26,7 +26,7 @@ pub const OUTCOMES_TAKEN_US: i64 = 30 * DAY_US;
 /// [`Composed::failed`].
 pub(super) fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scratch) -> Composed {
     // filled again: the ranking may be of other inputs than the scratch's last
-    let (blank, cells) = scratch.cells_of(&inputs.snapshot.ruleset);
+    let (blank, cells) = (&inputs.snapshot.plan.blank, &mut scratch.cells);
     facts::fill(inputs, facts::Profiling::of(inputs), blank, cells);
     let desk = Desk { inputs, facts: facts::over(inputs, cells) };
     let mut failed = Vec::new();

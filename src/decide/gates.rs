@@ -11,7 +11,7 @@ use crate::{
 const TEXTS_MAX: usize = 63;
 
 /// The gates of every offer of one ruleset.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Gates {
     gates: Vec<Gate>,
     /// Eligibility, applicability, suitability of each offer.
@@ -32,7 +32,7 @@ pub(super) enum Gated {
 }
 
 /// The gates of one condition.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Policy {
     first: u32,
     len: u16,
@@ -41,13 +41,13 @@ struct Policy {
 }
 
 /// One simple part.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Gate {
     read: u16,
     test: Test,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Test {
     Within(i64, i64),
     Not(i64),
@@ -55,6 +55,7 @@ enum Test {
 }
 
 /// An attribute that gates read.
+#[derive(Debug)]
 struct Read {
     slot: AttrSlot,
     /// Texts it is compared with; the index is the bit.

@@ -38,11 +38,14 @@ pub use scratch::Scratch;
 use std::sync::Arc;
 
 use crate::{
-    domain::{Decision, DecisionId, Degraded, DegradedSet, Match, OfferSlot, Profile, Request, Reservation, Timestamp},
+    domain::{
+        Decision, DecisionId, Degraded, DegradedSet, Match, OfferSlot, Pauses, Profile, Request, Reservation, Timestamp,
+    },
     predict::Models,
     rules::{FailedLiteral, Ruleset},
 };
 
+use plan::Plan;
 use scratch::{Asked, Pass, Questions};
 
 /// Everything decisions are made with, swapped as one value.
@@ -52,6 +55,29 @@ pub struct Snapshot {
     pub ruleset: Arc<Ruleset>,
     /// What was learned.
     pub models: Arc<Models>,
+    /// What is paused.
+    pub pauses: Arc<Pauses>,
+    /// What the stages look up, laid out for these rules and pauses.
+    plan: Arc<Plan>,
+}
+
+impl Snapshot {
+    /// Lays out what the stages look up. Costs time with the number of offers:
+    /// build it off the serving threads.
+    pub fn new(ruleset: Arc<Ruleset>, models: Arc<Models>, pauses: Arc<Pauses>) -> Self {
+        let plan = Arc::new(Plan::of(&ruleset));
+        Self { ruleset, models, pauses, plan }
+    }
+
+    /// The same rules and pauses with newer models; shares what was laid out.
+    pub fn with_models(&self, models: Arc<Models>) -> Self {
+        Self { models, ..self.clone() }
+    }
+
+    /// The same rules and models with other pauses.
+    pub fn with_pauses(&self, pauses: Arc<Pauses>) -> Self {
+        Self { pauses, ..self.clone() }
+    }
 }
 
 /// Everything one decision is a function of.

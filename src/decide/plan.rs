@@ -17,7 +17,7 @@ use super::gates::Gates;
 const CALENDAR_US_MAX: i64 = 32 * DAY_US;
 
 /// Tables derived from one ruleset.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Cells before anything is known: defaults and empty sets.
     pub blank: Vec<Cell>,
@@ -44,7 +44,7 @@ pub(super) struct Plan {
 }
 
 /// The treatments of an offer on a channel.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TreatmentRange {
     /// Index of the first into the offer's treatments.
     pub first: u16,
@@ -178,7 +178,7 @@ fn keys_of(limit: &Limit, rules: &Ruleset) -> usize {
 
 /// Slots by id in an open-addressed table. The ids are hashes already, so that
 /// their low bits serve as they are.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct IdTable {
     mask: usize,
     entries: Vec<Option<(OfferId, OfferSlot)>>,

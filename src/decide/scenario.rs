@@ -40,7 +40,7 @@ pub fn run(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<(), Vec<String
 /// The rules hold out nobody (or everybody) and the scenario wants otherwise.
 pub fn decide(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<Decision, String> {
     let profile = &profile(ruleset, scenario)?;
-    let snapshot = Snapshot { ruleset: ruleset.clone(), models: Arc::new(base_rates(ruleset)) };
+    let snapshot = Snapshot::new(ruleset.clone(), Arc::new(base_rates(ruleset)), Arc::default());
     let mut request = scenario.request.clone();
     // PREVIEW never explores.
     (request.intent, request.view, request.trace) = (Intent::Preview, View::Full, Trace::Full);

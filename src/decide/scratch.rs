@@ -1,7 +1,5 @@
 //! Buffers of one worker, and what one decision carries from stage to stage.
 
-use std::sync::{Arc, Weak};
-
 use crate::{
     domain::{
         Cell, ChannelSlot, Factors, Facts, OfferSlot, PlacementStatus, Reason, SilenceReason, Stage, Timestamp, Trace,
@@ -25,10 +23,6 @@ use super::{
 /// only when a ruleset is new or larger than any before.
 #[derive(Default)]
 pub struct Scratch {
-    /// Whose tables [`Scratch::plan`] holds. The weak reference keeps the
-    /// address from being used again, so that equal addresses are equal rulesets.
-    ruleset: Weak<Ruleset>,
-    pub(super) plan: Plan,
     pub(super) cells: Vec<Cell>,
     pub(super) tables: Tables,
 }
@@ -164,26 +158,12 @@ pub(super) struct Pass<'a> {
 
 impl Scratch {
     /// Makes the tables those of a ruleset and forgets the decision before.
-    pub(super) fn prepare(&mut self, ruleset: &Arc<Ruleset>) {
-        self.plan_for(ruleset);
+    pub(super) fn prepare(&mut self, ruleset: &Ruleset) {
         let tables = &mut self.tables;
         tables.memos.clear();
         tables.memos.resize(ruleset.offers.len(), OfferMemo::default());
         tables.channels.clear();
         tables.channels.resize(ruleset.channels.len(), None);
-    }
-
-    /// The blank cells of a ruleset and the buffer to fill them into.
-    pub(super) fn cells_of(&mut self, ruleset: &Arc<Ruleset>) -> (&[Cell], &mut Vec<Cell>) {
-        self.plan_for(ruleset);
-        (&self.plan.blank, &mut self.cells)
-    }
-
-    fn plan_for(&mut self, ruleset: &Arc<Ruleset>) {
-        if !std::ptr::eq(self.ruleset.as_ptr(), Arc::as_ptr(ruleset)) {
-            self.plan = Plan::of(ruleset);
-            self.ruleset = Arc::downgrade(ruleset);
-        }
     }
 }
 
@@ -208,7 +188,8 @@ impl<'a> Pass<'a> {
     pub fn begin(inputs: &'a Inputs<'a>, scratch: &'a mut Scratch) -> Self {
         let rules = &inputs.snapshot.ruleset;
         scratch.prepare(rules);
-        let Scratch { plan, cells, tables, .. } = scratch;
+        let Scratch { cells, tables } = scratch;
+        let plan = &*inputs.snapshot.plan;
         let profiling = Profiling::of(inputs);
         facts::fill(inputs, profiling, &plan.blank, cells);
         tables.history.gather(inputs, plan);

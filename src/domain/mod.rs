@@ -5,7 +5,9 @@ pub mod decision;
 pub mod event;
 pub mod facts;
 pub mod ids;
+pub mod offer_set;
 pub mod outcome;
+pub mod pause;
 pub mod profile;
 pub mod reason;
 pub mod request;
@@ -22,7 +24,9 @@ pub use decision::{
 pub use event::{Event, EventKind, ItemLine};
 pub use facts::{Cell, Facts};
 pub use ids::*;
+pub use offer_set::OfferSet;
 pub use outcome::{OutcomeSet, OutcomeType};
+pub use pause::{Pause, PauseKind, Pauses};
 pub use profile::{
     Consent, ConsentPurpose, EventStat, Interaction, ItemTouch, Permission, Profile, Reservation, StoredAttribute,
     StoredIdentity,

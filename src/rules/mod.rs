@@ -8,6 +8,7 @@ pub mod compile_env;
 pub mod condition;
 
 mod files;
+pub mod index;
 mod keys;
 mod keys_offers;
 mod keys_scenarios;
@@ -30,6 +31,7 @@ pub use compile::{compile, hash_of};
 pub use compile_env::{CompileEnv, Origin, SegmentSource, TemplateEnv};
 pub use condition::{Condition, FailedLiteral, Number, SimplePart, SimpleParts, Truth};
 pub use files::read_dir;
+pub use index::{Index, IndexBuffers, Policy};
 pub use offer::*;
 pub use policy::*;
 pub use ruleset::*;

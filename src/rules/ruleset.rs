@@ -60,6 +60,8 @@ pub struct Ruleset {
     /// Offers whose placements include the one at the index, ascending; an
     /// open question considers every offer.
     pub offers_by_placement: Vec<Vec<OfferSlot>>,
+    /// The conditions and schedules of all offers.
+    pub index: super::Index,
     /// Offers with a budget, ascending.
     pub budgeted: Vec<OfferSlot>,
     /// Slots by id.

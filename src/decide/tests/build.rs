@@ -329,7 +329,7 @@ impl Case {
     pub fn new(ruleset: Arc<Ruleset>, profile: Profile, request: Request) -> Self {
         let models = Arc::new(base_rates(&ruleset));
         Self {
-            snapshot: Snapshot { ruleset, models },
+            snapshot: Snapshot::new(ruleset, models, Arc::default()),
             profile,
             matched: Match::Known,
             request,

@@ -23,7 +23,7 @@ pub use hash::of as hash_of;
 use crate::domain::{AttrSlot, AttributeType, GroupSlot, IssueSlot, OfferSlot, Schema};
 
 use super::{
-    Offer, Placement, RuleError, RuleErrors, Ruleset, SourceFile,
+    Index, Offer, Placement, RuleError, RuleErrors, Ruleset, SourceFile,
     report::{Noun, Report},
     source::{self, Node},
 };
@@ -114,6 +114,7 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> R
     suppressions.extend(offer_suppressions);
     Policies::check_reasons(report, (&policies.decline_reasons, &policies.reason_marks), &suppressions);
     let mut ruleset = Ruleset {
+        index: Index::of(&offers),
         hash: hash::of(files),
         currency: settings.currency,
         default_language: settings.default_language,
