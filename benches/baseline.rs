@@ -27,8 +27,11 @@ impl Baseline {
     pub fn of(rules: &Ruleset) -> anyhow::Result<Self> {
         let mut offers = Vec::with_capacity(rules.offers.len());
         for offer in &rules.offers {
-            let conditions: Vec<&Condition> =
-                [&offer.eligibility, &offer.applicability, &offer.suitability].into_iter().flatten().collect();
+            let conditions: Vec<&Condition> = [&offer.eligibility, &offer.applicability, &offer.suitability]
+                .into_iter()
+                .flatten()
+                .map(AsRef::as_ref)
+                .collect();
             let conditions: Result<Vec<Program>, _> = conditions.iter().map(|c| Program::compile(&c.text)).collect();
             let Number::Constant(value) = offer.value else { anyhow::bail!("the value of an offer is no constant") };
             let channel = rules.channel(offer.treatments[0].channel);

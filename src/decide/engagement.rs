@@ -48,7 +48,7 @@ fn failed(pass: &Pass<'_>, slot: OfferSlot) -> Option<Reason> {
 
 /// Eligibility, applicability or suitability (0, 1, 2) of an offer.
 fn condition(offer: &Offer, policy: usize) -> Option<&Condition> {
-    [&offer.eligibility, &offer.applicability, &offer.suitability].get(policy).and_then(|c| c.as_ref())
+    [&offer.eligibility, &offer.applicability, &offer.suitability].get(policy).and_then(|c| c.as_deref())
 }
 
 /// The literals that keep an offer's conditions from being true, with the name

@@ -68,7 +68,7 @@ impl Gates {
         let mut gates = Self::default();
         for offer in &rules.offers {
             let conditions = [&offer.eligibility, &offer.applicability, &offer.suitability];
-            let policies = conditions.map(|condition| gates.lay(condition.as_ref()));
+            let policies = conditions.map(|condition| gates.lay(condition.as_deref()));
             gates.policies.push(policies);
         }
         gates

@@ -35,11 +35,11 @@ pub struct Offer {
     /// From (inclusive) and until (exclusive) when it runs.
     pub schedule: (Option<Timestamp>, Option<Timestamp>),
     /// Allowed.
-    pub eligibility: Option<Condition>,
+    pub eligibility: Option<Arc<Condition>>,
     /// Relevant now.
-    pub applicability: Option<Condition>,
+    pub applicability: Option<Arc<Condition>>,
     /// In the customer's interest.
-    pub suitability: Option<Condition>,
+    pub suitability: Option<Arc<Condition>>,
     /// Worth of a positive outcome, major units.
     pub value: Number,
     /// Weight of the context, 1 when absent.

@@ -106,6 +106,7 @@ pub fn rules() -> Ruleset {
     channels[SMS.index()].address = slot("p.phone");
     channels[SMS.index()].quiet_hours = Some(QuietHours { from_minute: 1200, until_minute: 540, wait: false });
     Ruleset {
+        index: Default::default(),
         hash: RulesetHash(1),
         currency: Currency { code: *b"GBP", minor_digits: 2 },
         default_language: "en".into(),
@@ -144,10 +145,10 @@ pub fn origin() -> Origin {
     Origin { position: Position::default(), source: Arc::default(), exact_columns: false }
 }
 
-pub fn condition(rules: &Ruleset, text: &str) -> Condition {
+pub fn condition(rules: &Ruleset, text: &str) -> Arc<Condition> {
     let segments = HashMap::new();
     let env = CompileEnv { schema: &rules.schema, currency: rules.currency, segments: &segments };
-    Condition::compile(text, &origin(), &env).expect("a valid condition")
+    Arc::new(Condition::compile(text, &origin(), &env).expect("a valid condition"))
 }
 
 pub fn number(rules: &Ruleset, text: &str) -> Number {
@@ -243,6 +244,7 @@ pub fn finish(mut rules: Ruleset) -> Arc<Ruleset> {
         };
         offer.limits = rules.limits.iter().filter(counts).map(|l| l.slot).collect();
     }
+    rules.index = crate::rules::Index::of_offers(&rules.offers);
     rules.offer_slots = rules.offers.iter().map(|o| (o.id, o.slot)).collect();
     rules.channel_slots = rules.channels.iter().map(|c| (c.id, c.slot)).collect();
     rules.placement_slots = rules.placements.iter().map(|p| (p.id, p.slot)).collect();

@@ -1,5 +1,7 @@
 //! Random rulesets, customers and questions, each from a seed.
 
+use std::sync::Arc;
+
 use super::build::*;
 use crate::{
     decide::{Denied, holdout::mix},
@@ -85,7 +87,7 @@ pub fn ruleset(dice: &mut Dice) -> Ruleset {
 }
 
 fn random_offer(dice: &mut Dice, rules: &mut Ruleset, name: &str, value: f64) {
-    let conditions: Vec<Option<Condition>> =
+    let conditions: Vec<Option<Arc<Condition>>> =
         (0..3).map(|_| dice.chance(30).then(|| condition(rules, dice.of(&CONDITIONS).to_owned().as_str()))).collect();
     let expression = dice.chance(20).then(|| number(rules, "p.points * 2 - 3"));
     let german = treatment(rules, name, WEB, "de");

@@ -1,7 +1,7 @@
 //! The whole ranking again, slow and obvious: everything is recomputed for
 //! every candidate from the inputs, by names, without tables.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{build::*, random};
 use crate::{decide::in_holdout, domain::*, rules::*};
@@ -70,7 +70,7 @@ impl<'a> Slow<'a> {
         let (request, now) = (&self.case.request, self.case.now);
         let meant = placement.map_or(offer.open, |p| offer.placements.contains(&p.slot));
         let runs = offer.schedule.0.is_none_or(|f| f <= now) && offer.schedule.1.is_none_or(|u| now < u);
-        let holds = |c: &Option<Condition>| c.as_ref().is_none_or(|c| self.truth(c) == Truth::True);
+        let holds = |c: &Option<Arc<Condition>>| c.as_ref().is_none_or(|c| self.truth(c) == Truth::True);
         [
             (!meant, Reason::NotForPlacement),
             (!runs, Reason::OutsideSchedule),

@@ -99,6 +99,7 @@ fn channel() -> Channel {
 pub(crate) fn ruleset() -> Ruleset {
     let placement = PlacementId::of("home_hero");
     Ruleset {
+        index: Default::default(),
         hash: RulesetHash(7),
         currency: GBP,
         default_language: "en".into(),

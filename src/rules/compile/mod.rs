@@ -114,7 +114,7 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> R
     suppressions.extend(offer_suppressions);
     Policies::check_reasons(report, (&policies.decline_reasons, &policies.reason_marks), &suppressions);
     let mut ruleset = Ruleset {
-        index: Index::of(&offers),
+        index: Index::of_offers(&offers),
         hash: hash::of(files),
         currency: settings.currency,
         default_language: settings.default_language,
