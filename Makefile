@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo lint bench ci full-bench full-service full-sample
+.PHONY: help test demo lint bench ci full-bench full-service full-sample full-oracle full-fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,3 +42,10 @@ full-service: ## measure the service against an echo, every run of benches/READM
 
 full-sample: ## build the sample again: make full-sample FROM=online_retail.parquet
 	python3 examples/retail/build.py $(FROM)
+
+full-oracle: ## compare a million evaluations of conditions with the cel interpreter
+	ORACLE_EVALUATIONS=1000000 $(CARGO) test --locked --release --lib agree_with_the_reference -- --nocapture
+
+full-fuzz: ## fuzz rule text and rule files for ten minutes each; needs nightly and cargo-fuzz
+	cd fuzz && cargo +nightly fuzz run text -- -max_total_time=600 -timeout=1
+	cd fuzz && cargo +nightly fuzz run files -- -max_total_time=600 -timeout=1

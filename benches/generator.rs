@@ -41,6 +41,31 @@ impl SplitMix64 {
     }
 }
 
+/// What rules are generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Four predicates an offer, for customers whose ages span so many years.
+    Plain {
+        /// Years; with [`ANY_AGE_YEARS`] a third of the offers is eligible.
+        span_years: u64,
+    },
+    /// Three to six predicates an offer over about fifty attributes, half of
+    /// the offers with a schedule; a twentieth of the offers is eligible.
+    Selective,
+}
+
+/// Offers of a file, so that no file is too large.
+const FILE_OFFERS: usize = 1_000;
+/// The share of the offers of [`Rules::Selective`] that a customer is eligible for.
+const ELIGIBLE_SHARE: f64 = 0.05;
+/// Attributes of [`Rules::Selective`]: whole numbers below [`SCORE_END`], names
+/// of [`SEGMENTS`], truth values.
+const SCORES: u64 = 24;
+const NAMED: u64 = 12;
+const FLAGS: u64 = 8;
+const SCORE_END: u64 = 1_000;
+const SEGMENTS: u64 = 10;
+
 const HEAD: &str = r#"settings:
   currency: GBP
   default_language: en
@@ -54,7 +79,7 @@ attributes:
   - { id: tier, type: enum, values: [bronze, silver, gold] }
   - { id: newsletter, type: bool, default: false }
   - { id: first_name, type: string, pii: true }
-context:
+ATTRIBUTEScontext:
   - { id: basket_value, type: money }
 traits:
   - { id: orders, count: purchase }
@@ -91,26 +116,72 @@ policies:
   holdout: { share: 0.0, salt: "bench" }
   exploration: { share: 0.0 }
   propensity: { prior_trials: 50 }
-offers:
 "#;
 
-/// The text of a rule file with so many offers.
-pub fn rules(offers: usize) -> String {
+/// Offers for customers of any age: about a third of them passes each.
+pub const ANY_AGE_YEARS: u64 = 120;
+
+/// The path and text of the rule files of so many offers, each for customers
+/// whose ages span so many years. With 9 about a twentieth of the customers
+/// passes each.
+#[allow(dead_code, reason = "the bench of the service asks for `files`")]
+pub fn rules(offers: usize, span_years: u64) -> Vec<(String, String)> {
+    files(Rules::Plain { span_years }, offers, "")
+}
+
+/// The path and text of rule files. Every message ends with `mark`.
+pub fn files(rules: Rules, offers: usize, mark: &str) -> Vec<(String, String)> {
     let mut rng = SplitMix64(SEED);
-    let mut text = HEAD.to_owned();
+    let mut files: Vec<(String, String)> = Vec::new();
     for number in 0..offers {
-        let (eligibility, applicability) = conditions(&mut rng);
-        let value = 1.0 + rng.unit() * 40.0;
-        let (issue, group) = [("sell", "seasonal"), ("retain", "loyalty"), ("serve", "care")][number % 3];
-        let purpose = if issue == "serve" { "service" } else { "marketing" };
-        let _ = write!(
-            text,
-            "  - id: offer_{number:04}
+        if number % FILE_OFFERS == 0 {
+            let head = if number == 0 { HEAD.replace("ATTRIBUTES", &attributes(rules)) } else { String::new() };
+            files.push((format!("bench_{:02}.yaml", files.len()), format!("{head}offers:\n")));
+        }
+        let Some((_, text)) = files.last_mut() else { continue };
+        offer(text, (rules, number, mark), &mut rng);
+    }
+    files
+}
+
+fn attributes(rules: Rules) -> String {
+    let mut text = String::new();
+    if rules != Rules::Selective {
+        return text;
+    }
+    for number in 0..SCORES {
+        let _ = writeln!(text, "  - {{ id: score_{number:02}, type: int, range: [0, {SCORE_END}] }}");
+    }
+    let values: Vec<String> = (0..SEGMENTS).map(|value| format!("s{value}")).collect();
+    for number in 0..NAMED {
+        let _ = writeln!(text, "  - {{ id: segment_{number:02}, type: enum, values: [{}] }}", values.join(", "));
+    }
+    for number in 0..FLAGS {
+        let _ = writeln!(text, "  - {{ id: flag_{number:02}, type: bool }}");
+    }
+    text
+}
+
+fn offer(text: &mut String, (rules, number, mark): (Rules, usize, &str), rng: &mut SplitMix64) {
+    let (eligibility, applicability) = match rules {
+        Rules::Plain { span_years } => conditions(rng, span_years),
+        Rules::Selective => selective(rng),
+    };
+    let schedule = match rules {
+        Rules::Selective if number % 2 == 0 => "    schedule: { from: 2020-01-01, until: 2090-01-01 }\n",
+        _ => "",
+    };
+    let value = 1.0 + rng.unit() * 40.0;
+    let (issue, group) = [("sell", "seasonal"), ("retain", "loyalty"), ("serve", "care")][number % 3];
+    let purpose = if issue == "serve" { "service" } else { "marketing" };
+    let _ = write!(
+        text,
+        "  - id: offer_{number:04}
     name: Offer {number}
     purpose: {purpose}
     issue: {issue}
     group: {group}
-    eligibility: \"{eligibility}\"
+{schedule}    eligibility: \"{eligibility}\"
     applicability: \"{applicability}\"
     suitability: \"!p.has_open_complaint || {complaint}\"
     value: {value:.2}
@@ -119,36 +190,89 @@ pub fn rules(offers: usize) -> String {
     treatments:
       web:
         en:
-          text: \"Hello {{{{ p.first_name | default('you') }}}}, offer {number} is for you: have a look today.\"
+          text: \"Hello {{{{ p.first_name | default('you') }}}}, offer {number} is for you: have a look today.{mark}\"
           data: {{ headline: \"Only for you, {{{{ p.first_name | default('you') }}}}\", cta_url: \"link:shop\" }}
           image: \"https://shop.example/image/{number}.jpg\"
           links: {{ shop: \"https://shop.example/offer/{number}\" }}
         de:
-          text: \"Guten Tag {{{{ p.first_name | default('Sie') }}}}, Angebot {number} ist heute nur fuer Sie.\"
+          text: \"Guten Tag {{{{ p.first_name | default('Sie') }}}}, Angebot {number} ist heute nur fuer Sie.{mark}\"
           data: {{ headline: \"Nur fuer Sie, {{{{ p.first_name | default('Sie') }}}}\", cta_url: \"link:shop\" }}
           image: \"https://shop.example/image/{number}.jpg\"
           links: {{ shop: \"https://shop.example/de/offer/{number}\" }}
 ",
-            complaint = issue == "serve",
-        );
-    }
-    text
+        complaint = issue == "serve",
+    );
 }
 
-/// Eligibility of three and applicability of one predicate; about a third of
-/// the customers passes both.
-fn conditions(rng: &mut SplitMix64) -> (String, String) {
+/// Eligibility of three or four and applicability of one predicate.
+fn conditions(rng: &mut SplitMix64, span_years: u64) -> (String, String) {
     let country = rng.pick(&COUNTRIES);
     let other = rng.pick(&COUNTRIES);
     let (age, points, days) = (16 + rng.below(20), rng.below(4_000), 60 + rng.below(300));
-    let eligibility =
-        format!("p.age >= {age} && p.country in ['{country}', '{other}', 'GB'] && p.loyalty_points >= {points}");
+    let ages = if span_years >= ANY_AGE_YEARS {
+        format!("p.age >= {age}")
+    } else {
+        let from = 18 + rng.below(60 - span_years.min(59));
+        format!("p.age >= {from} && p.age < {}", from + span_years)
+    };
+    let eligibility = format!("{ages} && p.country in ['{country}', '{other}', 'GB'] && p.loyalty_points >= {points}");
     let applicability = match rng.below(3) {
         0 => format!("p.days_since_order < {days}"),
         1 => format!("p.tier != '{}'", rng.pick(&TIERS)),
         _ => "ctx.basket_value > money('5')".to_owned(),
     };
     (eligibility, applicability)
+}
+
+/// Three to six predicates over different attributes, each so likely that all
+/// of them hold for [`ELIGIBLE_SHARE`] of the customers; the last one is the
+/// applicability.
+fn selective(rng: &mut SplitMix64) -> (String, String) {
+    let count = 3 + rng.below(4);
+    let share = ELIGIBLE_SHARE.powf(1.0 / count as f64);
+    let first = rng.below(SCORES + NAMED);
+    let mut predicates: Vec<String> =
+        (0..count).map(|at| predicate((first + at * 7) % (SCORES + NAMED), share, rng)).collect();
+    let applicability = predicates.pop().unwrap_or_default();
+    (predicates.join(" && "), applicability)
+}
+
+/// A predicate over one attribute that holds for a share of the customers.
+fn predicate(attribute: u64, share: f64, rng: &mut SplitMix64) -> String {
+    if attribute < SCORES {
+        let held = (share * SCORE_END as f64).round() as u64;
+        return match rng.below(3) {
+            0 => format!("p.score_{attribute:02} < {held}"),
+            1 => format!("p.score_{attribute:02} >= {}", SCORE_END - held),
+            _ => {
+                let from = rng.below(SCORE_END - held);
+                format!("p.score_{attribute:02} >= {from} && p.score_{attribute:02} < {}", from + held)
+            }
+        };
+    }
+    // the share of the names is rounded at random, so that it is right on average
+    let named = (share * SEGMENTS as f64 + rng.unit()).floor() as u64;
+    let from = rng.below(SEGMENTS);
+    let names: Vec<String> = (0..named.min(SEGMENTS)).map(|at| format!("'s{}'", (from + at) % SEGMENTS)).collect();
+    format!("p.segment_{:02} in [{}]", attribute - SCORES, names.join(", "))
+}
+
+/// Customer `number` of these rules as JSON of an `UpsertCustomerRequest`.
+pub fn customer_of(rules: Rules, number: usize) -> Value {
+    let mut customer = customer(number);
+    if rules == Rules::Selective {
+        let mut rng = SplitMix64(SEED.rotate_left(31) ^ (number as u64).wrapping_mul(0x5851_f42d_4c95_7f2d));
+        for at in 0..SCORES {
+            customer["attributes"][format!("score_{at:02}")] = json!(rng.below(SCORE_END));
+        }
+        for at in 0..NAMED {
+            customer["attributes"][format!("segment_{at:02}")] = json!(format!("s{}", rng.below(SEGMENTS)));
+        }
+        for at in 0..FLAGS {
+            customer["attributes"][format!("flag_{at:02}")] = json!(rng.below(2) == 1);
+        }
+    }
+    customer
 }
 
 /// Customer `number` as JSON of an `UpsertCustomerRequest`.
@@ -195,6 +319,7 @@ pub fn question(number: usize) -> Value {
         "identities": [identity(number)],
         "placements": [{"placement": PLACEMENT}],
         "context": {"basket_value": 5 + number % 60},
+        "trace": "TRACE_SUMMARY",
     })
 }
 

@@ -33,6 +33,7 @@ use loadgen::{
     process::{Pinning, rss_kib},
     report::{Report, latency, quartiles, us},
     statistics::Quartiles,
+    swap,
     target::{Layout, Scenario, Target},
 };
 
@@ -41,6 +42,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The control ratio must be in here.
 const CONTROL_RANGE: std::ops::RangeInclusive<f64> = 0.95..=1.05;
+const PLAIN: generator::Rules = generator::Rules::Plain { span_years: generator::ANY_AGE_YEARS };
+/// From so many offers on they are selective, as those of a large catalogue are.
+const SELECTIVE_OFFERS: usize = 1_000;
+/// The most that p99 may grow while the rules are rebuilt.
+const SWAP_P99_MAX: f64 = 1.5;
 /// Least runs whose median counts.
 const OPEN_RUNS_MIN: usize = 5;
 
@@ -65,6 +71,12 @@ struct Options {
     /// Offers of the generated rules.
     #[arg(long, global = true, default_value_t = 100)]
     offers: usize,
+    /// What the offers are like; selective from 1,000 offers on unless said.
+    #[arg(long, global = true, value_enum)]
+    rules: Option<RulesKind>,
+    /// The `rapport` to measure, for comparing two builds.
+    #[arg(long, global = true, default_value = env!("CARGO_BIN_EXE_rapport"))]
+    program: PathBuf,
     /// Customers that ask in turn.
     #[arg(long, global = true, default_value_t = 2_000)]
     customers: usize,
@@ -108,6 +120,14 @@ enum Pin {
     None,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RulesKind {
+    /// Four predicates an offer, a third of the offers eligible.
+    Plain,
+    /// Three to six predicates an offer, a twentieth of the offers eligible.
+    Selective,
+}
+
 #[derive(Subcommand, Clone)]
 enum Command {
     /// Echo, echo again (the control) and Rapport in alternating slices.
@@ -126,6 +146,8 @@ enum Command {
     Scrape,
     /// Memory of the service under load over time.
     Rss,
+    /// Open load while every offer is rebuilt.
+    Swap,
     /// Runs the echo; started by the others.
     #[command(hide = true)]
     Server {
@@ -146,12 +168,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let pinning = if options.pin == Pin::Split { Pinning::split() } else { Pinning::NONE };
     let scenario = Scenario {
         offers: options.offers,
+        rules: options.rules(),
+        program: options.program.clone(),
         customers: options.customers,
         pinning,
         serve_args: options.serve_args.clone(),
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    if matches!(command, Command::Open | Command::Scrape) {
+    if matches!(command, Command::Open | Command::Scrape | Command::Swap) {
         // the driver is polled at each tick: a reply waits for no batch of other tasks
         builder.event_interval(1);
     }
@@ -167,10 +191,22 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Layouts => bench.layouts().await,
             Command::Scrape => bench.scrape().await,
             Command::Rss => bench.rss().await,
+            Command::Swap => bench.swap().await,
             Command::Server { .. } => anyhow::bail!("the echo runs in a process of its own"),
         }
     })?;
     Ok(if report.print(bench.options.json) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Options {
+    fn rules(&self) -> generator::Rules {
+        match self.rules {
+            Some(RulesKind::Plain) => PLAIN,
+            Some(RulesKind::Selective) => generator::Rules::Selective,
+            None if self.offers >= SELECTIVE_OFFERS => generator::Rules::Selective,
+            None => PLAIN,
+        }
+    }
 }
 
 struct Bench {
@@ -376,6 +412,44 @@ impl Bench {
             open_row(&mut report, format!("with {run}"), &with);
         }
         ratio_rows(&mut report, &[("p99 over that without", ratios)]);
+        Ok(report)
+    }
+
+    /// Every offer edited under open load, by default half of what the service
+    /// answers at most.
+    async fn swap(&self) -> anyhow::Result<Report> {
+        let rapport = self.scenario.rapport(self.options.layout).await?;
+        let rate = self.open_rate(&rapport).await?;
+        let files = generator::files(self.scenario.rules, self.options.offers, swap::MARK);
+        let swapped = swap::run(&rapport, &self.frames()?, self.plan(rate, 0), &files).await?;
+        let columns = vec!["window", "calls", "p50 us", "p99 us", "max us"];
+        let mut report = Report::new(self.title(&format!("swap at {rate:.0}/s")), columns);
+        let windows = [("before", &swapped.before), ("rebuilding", &swapped.rebuilding), ("after", &swapped.after)];
+        for (name, window) in windows {
+            let cell = |ns: u64| format!("{:.0}", us(ns));
+            let quantiles = [window.quantile_ns(0.5), window.quantile_ns(0.99), window.max_ns()];
+            let cells = [name.to_owned(), window.count().to_string()].into_iter().chain(quantiles.map(cell));
+            report.row(cells.collect(), json!({"window": name, "latency": latency(window)}));
+        }
+        let ratio = swapped.rebuilding.quantile_ns(0.99) as f64 / swapped.before.quantile_ns(0.99) as f64;
+        let rebuild_s = swapped.rebuild.as_secs_f64();
+        report.note(
+            format!(
+                "p99 while rebuilding over before: {ratio:.2}; new rules served after {rebuild_s:.2} s; \
+                 {} failed, {} mixed; lag p99 {:.0} us",
+                swapped.failed,
+                swapped.mixed,
+                us(swapped.lag.quantile_ns(0.99)),
+            ),
+            json!({"p99_ratio": ratio, "rebuild_s": rebuild_s, "failed": swapped.failed, "mixed": swapped.mixed}),
+        );
+        if swapped.failed > 0 || swapped.mixed > 0 {
+            let first = swapped.first_error.unwrap_or_default();
+            report.invalid(format!("{} calls failed, {} answers were mixed: {first}", swapped.failed, swapped.mixed));
+        }
+        if ratio > SWAP_P99_MAX {
+            report.invalid(format!("p99 grew to {ratio:.2} of what it was before, over {SWAP_P99_MAX}"));
+        }
         Ok(report)
     }
 

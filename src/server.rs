@@ -30,7 +30,7 @@ use tonic::{
 use crate::{
     app::App,
     config::ServeConfig,
-    grpc::{Api, MESSAGE_BYTES_MAX},
+    grpc::{Api, MESSAGE_BYTES_MAX, RULES_BYTES_MAX},
     http,
     proto::{
         DESCRIPTORS, customer_service_server::CustomerServiceServer, decision_service_server::DecisionServiceServer,
@@ -152,7 +152,7 @@ pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError>
 
     let api = Api::new(Arc::clone(&app));
     let limits = Arc::new(Limits::new(keys, config.max_in_flight));
-    let gate = GateLayer { limits: Arc::clone(&limits), decisions: decisions(&api) };
+    let gate = GateLayer { limits: Arc::clone(&limits), decisions: decisions(&api), api: api.clone() };
     let routes = control.block_on(routes(&api, stopped.clone()))?;
     let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     let served = Served { gate, routes, stop: stopped.clone(), drain_timeout };
@@ -244,7 +244,7 @@ async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeE
         .add_service(decisions(api))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(CustomerServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(RULES_BYTES_MAX))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(health);

@@ -59,6 +59,14 @@ impl Connection {
         Ok(bytes)
     }
 
+    /// Sends a `Decide` that was encoded before; answers the encoded answer.
+    pub async fn decide_whole(&self, frame: Bytes) -> anyhow::Result<BytesMut> {
+        let mut reply = BytesMut::new();
+        self.send(self.decide.clone(), frame, |chunk| reply.extend_from_slice(chunk)).await?;
+        ensure!(reply.len() >= GRPC_PREFIX_BYTES, "the reply has no message");
+        Ok(reply.split_off(GRPC_PREFIX_BYTES))
+    }
+
     /// Sends any message and decodes the reply.
     pub async fn call<R: Message + Default>(&self, path: &str, message: &impl Message) -> anyhow::Result<R> {
         let mut reply = BytesMut::new();

@@ -9,4 +9,5 @@ pub mod paired;
 pub mod process;
 pub mod report;
 pub mod statistics;
+pub mod swap;
 pub mod target;

@@ -17,7 +17,7 @@ use crate::generator::SplitMix64;
 /// because the runtime's timers tick in milliseconds.
 const SPIN_BEFORE: Duration = Duration::from_millis(2);
 /// Most calls under way; more are dropped and make the run invalid.
-const IN_FLIGHT_MAX: usize = 8_192;
+pub const IN_FLIGHT_MAX: usize = 8_192;
 /// A run is invalid when the generator's lag p99 is over this share of p50.
 const LAG_SHARE_MAX: f64 = 0.25;
 /// A run is invalid under this share of the rate asked for.
@@ -164,7 +164,8 @@ impl Open {
     }
 }
 
-fn gap(rng: &mut SplitMix64, plan: Plan) -> Duration {
+/// The time to the next call.
+pub fn gap(rng: &mut SplitMix64, plan: Plan) -> Duration {
     let mean = 1.0 / plan.rate;
     Duration::from_secs_f64(match plan.arrivals {
         Arrivals::Constant => mean,
@@ -174,7 +175,7 @@ fn gap(rng: &mut SplitMix64, plan: Plan) -> Duration {
 
 /// Sleeps while the deadline is far, then yields, so that replies are read
 /// while waiting and the deadline is met to microseconds.
-async fn wait_until(deadline: Instant) {
+pub async fn wait_until(deadline: Instant) {
     loop {
         let now = Instant::now();
         let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else { return };

@@ -21,7 +21,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{client::Connection, process::Pinning};
-use crate::generator;
+use crate::generator::{self, Rules};
 
 /// How long a server may take to print its address.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub struct Target {
     /// Where it is scraped.
     pub private: SocketAddr,
     child: Child,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
 }
 
 impl Drop for Target {
@@ -70,11 +70,38 @@ impl Drop for Target {
     }
 }
 
+impl Target {
+    /// Puts other rule files in the place of those it serves, all at once.
+    pub fn edit(&self, files: &[(String, String)]) -> anyhow::Result<()> {
+        let dir = self.dir.as_ref().context("only a service has rules")?.path();
+        write_rules(dir, "edited", files)?;
+        std::os::unix::fs::symlink("edited", dir.join("next"))?;
+        fs::rename(dir.join("next"), dir.join(RULES))?;
+        Ok(())
+    }
+}
+
+/// The link to the directory of the rules.
+const RULES: &str = "rules";
+
+fn write_rules(dir: &Path, name: &str, files: &[(String, String)]) -> anyhow::Result<()> {
+    let rules = dir.join(name);
+    fs::create_dir(&rules)?;
+    for (path, text) in files {
+        fs::write(rules.join(path), text)?;
+    }
+    Ok(())
+}
+
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Number of offers.
     pub offers: usize,
+    /// What they are like.
+    pub rules: Rules,
+    /// The service to start.
+    pub program: PathBuf,
     /// Number of customers that ask in turn.
     pub customers: usize,
     /// Where servers run.
@@ -92,17 +119,17 @@ impl Scenario {
     /// Starts Rapport with generated rules and records the customers.
     pub async fn rapport(&self, layout: Layout) -> anyhow::Result<Target> {
         let dir = tempfile::Builder::new().prefix("rapport-bench-").tempdir()?;
-        let rules = dir.path().join("rules");
-        fs::create_dir(&rules)?;
-        fs::write(rules.join("bench.yaml"), generator::rules(self.offers))?;
-        let mut command = self.pinning.command(Path::new(env!("CARGO_BIN_EXE_rapport")));
+        write_rules(dir.path(), "first", &generator::files(self.rules, self.offers, ""))?;
+        let rules = dir.path().join(RULES);
+        std::os::unix::fs::symlink("first", &rules)?;
+        let mut command = self.pinning.command(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"]);
         command.args(["--runtime", layout.name()]);
         command.arg("--data-dir").arg(dir.path().join("data")).arg("--rules").arg(&rules).args(&self.serve_args);
         let log = dir.path().join("stderr.log");
         let mut target = launch(command, &log, format!("rapport {}", layout.name()))?;
-        target._dir = Some(dir);
-        record_customers(target.address, self.customers).await.context("recording the customers")?;
+        target.dir = Some(dir);
+        record_customers(target.address, self.rules, self.customers).await.context("recording the customers")?;
         Ok(target)
     }
 
@@ -121,7 +148,7 @@ impl Scenario {
         command.args(["server", "--layout", layout.name()]).arg("--response").arg(&path);
         let log = dir.path().join("stderr.log");
         let mut target = launch(command, &log, format!("echo {}", layout.name()))?;
-        target._dir = Some(dir);
+        target.dir = Some(dir);
         Ok(target)
     }
 
@@ -162,7 +189,7 @@ fn launch(mut command: std::process::Command, log: &PathBuf, name: String) -> an
         let _ = child.wait();
         bail!("{name} did not print its address; its stderr:\n{}", fs::read_to_string(log).unwrap_or_default());
     };
-    Ok(Target { name, pid: child.id(), address, private, child, _dir: None })
+    Ok(Target { name, pid: child.id(), address, private, child, dir: None })
 }
 
 /// `listening on 127.0.0.1:PORT (private 127.0.0.1:PORT)`.
@@ -173,10 +200,10 @@ fn parse_addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((address.trim().parse().ok()?, private.trim().parse().ok()?))
 }
 
-async fn record_customers(address: SocketAddr, customers: usize) -> anyhow::Result<()> {
+async fn record_customers(address: SocketAddr, rules: Rules, customers: usize) -> anyhow::Result<()> {
     let connection = Connection::open(address).await?;
     for number in 0..customers {
-        let request: UpsertCustomerRequest = serde_json::from_value(generator::customer(number))?;
+        let request: UpsertCustomerRequest = serde_json::from_value(generator::customer_of(rules, number))?;
         let path = "/rapport.v1.CustomerService/UpsertCustomer";
         let _: UpsertCustomerResponse = connection.call(path, &request).await?;
     }

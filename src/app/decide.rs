@@ -15,16 +15,16 @@ use crate::{
         Decision, DecisionId, Degraded, DegradedSet, Identity, Intent, Match, OfferId, OfferSlot, PlacementId, Profile,
         Reason, Request, Reservation, Timestamp,
     },
-    store::{DecisionRecord, HotProfile, Resolved, WinnerRecord},
+    store::{DecisionRecord, HotProfile, PairTable, Resolved},
 };
 
 use super::{
-    App, AppError,
+    App, AppError, chosen,
     claims::Claimed,
     customer::matched_of,
     digest,
     idempotency::{Answer, Entry, Ticket},
-    signing::Purpose,
+    signing::{Purpose, RingSigner},
     token,
 };
 
@@ -44,6 +44,8 @@ struct Worker {
     scratch: Scratch,
     reservations: Vec<Reservation>,
     exhausted: Vec<OfferSlot>,
+    /// Numbers the pairs of the ruleset that was used last.
+    pairs: Arc<PairTable>,
 }
 
 /// What a decision is made from, gathered before the pure part.
@@ -193,7 +195,27 @@ impl App {
             question,
             gathered,
         };
-        let (ranking, composed, denied) = round.run(worker);
+        // INVARIANT: what is large (a ranking) is made where it stays: it is not
+        // handed from function to function
+        let mut denied = DeniedList::new();
+        let mut refusals = 0;
+        round.read_open(worker);
+        let mut ranking = round.rank(worker, &denied);
+        let mut composed = round.compose(worker, &denied, &ranking);
+        while refusals <= round.refusals_max()
+            && let lost = round.lost(&ranking, &mut composed)
+            && !lost.is_empty()
+        {
+            refusals += 1;
+            if refusals > round.refusals_max() {
+                denied = round.everything();
+            } else {
+                denied.extend(lost);
+                round.read_open(worker);
+            }
+            ranking = round.rank(worker, &denied);
+            composed = round.compose(worker, &denied, &ranking);
+        }
         let mut decision = composed.decision;
         if round.question.request.intent == Intent::Preview {
             return decision;
@@ -219,55 +241,63 @@ struct Round<'a> {
 type DeniedList = SmallVec<[Denied; 4]>;
 
 impl Round<'_> {
-    /// Ranks, claims for the winners, composes; again when a claim is refused
-    /// or content fails.
-    fn run(&self, worker: &mut Worker) -> (Ranking, Composed, DeniedList) {
-        let mut denied = DeniedList::new();
-        self.app.read_open(self.customer(), self.question.snapshot, self.now, worker_buffers(worker));
-        let mut attempts = 0;
-        loop {
-            let (ranking, mut composed) = self.attempt(worker, &denied);
-            let lost = match composed.failed.is_empty() {
-                true => self.claim(&ranking),
-                false => std::mem::take(&mut composed.failed),
-            };
-            if lost.is_empty() {
-                return (ranking, composed, denied);
-            }
-            attempts += 1;
-            if attempts > CLAIMS_MAX + self.question.request.placements.len() {
-                denied = self.everything();
-                let (ranking, composed) = self.attempt(worker, &denied);
-                return (ranking, composed, denied);
-            }
-            denied.extend(lost);
-            self.app.read_open(self.customer(), self.question.snapshot, self.now, worker_buffers(worker));
-        }
+    fn read_open(&self, worker: &mut Worker) {
+        let buffers = (&mut worker.reservations, &mut worker.exhausted);
+        self.app.read_open(self.customer(), self.question.snapshot, self.now, buffers);
     }
 
-    fn attempt(&self, worker: &mut Worker, denied: &[Denied]) -> (Ranking, Composed) {
-        let signer = self.app.keys.newest(match self.question.request.intent {
+    fn rank(&self, worker: &mut Worker, denied: &[Denied]) -> Ranking {
+        let open = (&worker.reservations[..], &worker.exhausted[..]);
+        decide::rank(&self.inputs(open, denied, &self.signer()), &mut worker.scratch)
+    }
+
+    fn compose(&self, worker: &mut Worker, denied: &[Denied], ranking: &Ranking) -> Composed {
+        let open = (&worker.reservations[..], &worker.exhausted[..]);
+        decide::compose(&self.inputs(open, denied, &self.signer()), ranking, &mut worker.scratch)
+    }
+
+    fn signer(&self) -> RingSigner<'_> {
+        self.app.keys.newest(match self.question.request.intent {
             Intent::Present => Purpose::Present,
             Intent::Preview => Purpose::Preview,
-        });
-        let inputs = Inputs {
+        })
+    }
+
+    fn inputs<'b>(
+        &'b self,
+        (reservations, exhausted): (&'b [Reservation], &'b [OfferSlot]),
+        denied: &'b [Denied],
+        signer: &'b RingSigner<'_>,
+    ) -> Inputs<'b> {
+        Inputs {
             snapshot: self.question.snapshot,
             profile: self.gathered.customer.as_ref().map_or(&self.app.anonymous, |c| &c.profile),
             matched: self.gathered.matched,
             request: &self.question.request,
             now: self.now,
             decision_id: self.id,
-            reservations: &worker.reservations,
-            exhausted: &worker.exhausted,
+            reservations,
+            exhausted,
             denied,
             keep_order: self.question.keep_order,
             degraded: self.gathered.degraded,
             consistency_token: &self.token,
-            signer: &signer,
-        };
-        let ranking = decide::rank(&inputs, &mut worker.scratch);
-        let composed = decide::compose(&inputs, &ranking, &mut worker.scratch);
-        (ranking, composed)
+            signer,
+        }
+    }
+
+    /// How often another ranking may follow a refused claim or failed content;
+    /// after that, one in which everything is denied.
+    fn refusals_max(&self) -> usize {
+        CLAIMS_MAX + self.question.request.placements.len()
+    }
+
+    /// Winners that fell out: their content failed, or a claim was refused.
+    fn lost(&self, ranking: &Ranking, composed: &mut Composed) -> Vec<Denied> {
+        match composed.failed.is_empty() {
+            true => self.claim(ranking),
+            false => std::mem::take(&mut composed.failed),
+        }
     }
 
     /// Claims caps and budgets for the winners; answers who was refused.
@@ -303,11 +333,12 @@ impl Round<'_> {
     }
 
     /// Queues the record; false when it could not be.
-    fn record(self, decision: &Decision, ranking: &Ranking, denied: DeniedList, worker: &Worker) -> bool {
+    fn record(self, decision: &Decision, ranking: &Ranking, denied: DeniedList, worker: &mut Worker) -> bool {
         let ruleset = &self.question.snapshot.ruleset;
         let exposed = self.exposure(ranking);
         let offer_id = |slot: &OfferSlot| ruleset.offer(*slot).id;
-        let record = DecisionRecord {
+        let eligible = chosen::eligible(ruleset, ranking, &mut worker.pairs);
+        let record = Box::new(DecisionRecord {
             id: self.id,
             now: self.now,
             matched: self.gathered.matched,
@@ -322,16 +353,13 @@ impl Round<'_> {
             consistency_token: self.token.into_boxed_str(),
             public_url: Arc::clone(self.app.keys.public_url()),
             digest: digest::decision(decision),
-            winners: winners(self.question.snapshot, ranking, self.now),
-            eligible: ranking
-                .eligible
-                .iter()
-                .map(|(offer, channel)| (ruleset.offer(offer).id, ruleset.channel(channel).id))
-                .collect(),
+            winners: chosen::winners(self.question.snapshot, ranking, self.now),
+            eligible,
             exposed,
+            pauses: Arc::clone(&self.question.snapshot.pauses),
             request: self.question.request,
             customer: self.gathered.customer,
-        };
+        });
         self.app.store.submit_decision(record)
     }
 
@@ -341,30 +369,6 @@ impl Round<'_> {
         let first = self.customer()?.exposed_at.is_none();
         (first && ranking.exposable).then_some(ranking.holdout_hit)
     }
-}
-
-fn worker_buffers(worker: &mut Worker) -> (&mut Vec<Reservation>, &mut Vec<OfferSlot>) {
-    (&mut worker.reservations, &mut worker.exhausted)
-}
-
-fn winners(snapshot: &Snapshot, ranking: &Ranking, now: Timestamp) -> Vec<WinnerRecord> {
-    let mut records = Vec::with_capacity(ranking.winners.len());
-    for at in 0..ranking.placements.len() {
-        for winner in ranking.winners_of(at) {
-            let (offer, channel) = (snapshot.ruleset.offer(winner.offer), snapshot.ruleset.channel(winner.channel));
-            let reserved = !offer.limits.is_empty() || offer.budget.is_some();
-            records.push(WinnerRecord {
-                placement: at as u16,
-                offer: offer.id,
-                channel: channel.id,
-                net_priority: winner.factors.net_priority as f32,
-                probability: winner.factors.choice_probability as f32,
-                counts_now: channel.counts_on.has(crate::domain::OutcomeType::Decided),
-                reserved_until: reserved.then(|| winner.starts_at(now).plus_us(channel.reserve_us)),
-            });
-        }
-    }
-    records
 }
 
 #[cfg(test)]

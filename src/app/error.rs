@@ -2,6 +2,8 @@
 
 use crate::store::StoreError;
 
+use super::PublishReport;
+
 /// What a use case can answer instead.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -17,6 +19,15 @@ pub enum AppError {
     /// Not in this state.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// Something else happened in between.
+    #[error("{0}")]
+    Aborted(String),
+    /// The checks refuse the rules.
+    #[error("the rules are refused:\n{}", .0.refusals().join("\n"))]
+    Refused(Box<PublishReport>),
+    /// Not now; ask again.
+    #[error("{0}")]
+    Unavailable(String),
     /// No room; try again later.
     #[error("{0}")]
     Exhausted(String),

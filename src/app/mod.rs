@@ -1,14 +1,17 @@
 //! The shell: the one clock, the swapped snapshot, and the use cases.
 
+mod chosen;
 mod claims;
 pub mod clock;
 mod customer;
 mod decide;
 pub mod digest;
 mod error;
+mod gently;
 mod idempotency;
 mod identity;
 mod links;
+pub mod population;
 mod publish;
 mod reached;
 mod record;
@@ -20,7 +23,12 @@ mod types;
 
 pub use crate::learn::{Lift, lift};
 pub use error::{AppError, Violation};
-pub use publish::{Refusal, RevisionInfo, check};
+pub(crate) use gently::run as run_gently;
+pub(crate) use publish::shared_directory;
+pub use publish::{
+    Change, FileChange, FileDiff, Finding, KeptRevision, PAUSES_MAX, Paused, PublishReport, Published, Refusal,
+    ResumeInput, Resumed, RevisionDiff, RevisionInfo, Rules, Severity, Step, check,
+};
 pub use token::version_of as consistency_version;
 pub use types::*;
 
@@ -33,13 +41,14 @@ use crate::{
     decide::Snapshot,
     domain::{Profile, Tallies, Timestamp, time::SECOND_US},
     learn,
-    rules::{Ruleset, SourceFile},
+    rules::{self, Ruleset},
     store::{Store, StoreError},
     telemetry::{self, Metrics},
 };
 
 use clock::Clock;
 use idempotency::{RequestIds, Ticket};
+use publish::Start;
 use signing::KeyRing;
 
 /// The service's use cases over one store and one snapshot.
@@ -56,6 +65,16 @@ pub struct App {
     anonymous: Profile,
     revision: Mutex<RevisionInfo>,
     compiled: Mutex<Vec<Arc<Ruleset>>>,
+    /// Keeps what did not change from one compilation to the next.
+    compiler: Mutex<rules::Compiler>,
+    /// Held while the rules change.
+    publishing: Mutex<()>,
+    /// Held while rules are validated.
+    validating: Mutex<()>,
+    /// Held while the pauses change.
+    pausing: Mutex<()>,
+    pauses_kept: Mutex<publish::Kept>,
+    directory: Mutex<publish::Directory>,
     reached: Mutex<reached::Reached>,
 }
 
@@ -71,35 +90,46 @@ pub enum OpenError {
 }
 
 impl App {
-    /// Checks the rules, keeps them, and serves them over an open store.
+    /// Serves over an open store: the revision that was active, with the rules
+    /// directory as it was found published over it when it was edited.
     /// `public_url` is what traceable links begin with. Blocking.
     ///
     /// # Errors
-    /// The rules are refused, or the store fails.
-    pub fn open(store: Store, files: &[SourceFile], public_url: &str) -> Result<Self, OpenError> {
-        let ruleset = check(files)?;
-        store.save_ruleset(ruleset.hash, files)?;
+    /// Nothing served before and the rules are refused, or the store fails.
+    pub fn open(store: Store, found: &Rules, public_url: &str) -> Result<Self, OpenError> {
+        let clock = Clock::after(store.latest_time());
+        let Start { ruleset, activation, control } = publish::start(&store, found, clock.now())?;
         let ring = store.key_ring("tokens")?;
         let keys = KeyRing::new(&ring, public_url)
             .ok_or_else(|| StoreError::Corrupt("the key ring `tokens` holds no key".to_owned()))?;
         let tallies = store.tallies().borrow().clone();
         let models = Arc::new(learn::response_rates(&tallies, &ruleset));
-        let clock = Clock::after(store.latest_time());
-        let revision = RevisionInfo { activated_at: clock.now(), refused: Vec::new() };
+        let pauses = Arc::new(control.pauses);
+        let metrics = telemetry::metrics();
+        metrics.revision(&activation.hash.to_string(), activation.origin);
+        metrics.paused(&pauses);
         let app = Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::clone(&ruleset), models, Arc::default())),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::clone(&ruleset), models, Arc::clone(&pauses))),
             request_ids: RequestIds::new(telemetry::metrics().request_ids_forgotten.clone()),
             clicks_room: Arc::new(Semaphore::new(links::CLICKS_WAITING_MAX)),
             anonymous: Profile::default(),
-            revision: Mutex::new(revision),
+            revision: Mutex::new(RevisionInfo { activation, refused: Vec::new() }),
+            compiler: Mutex::default(),
+            publishing: Mutex::default(),
+            validating: Mutex::default(),
+            pausing: Mutex::default(),
+            pauses_kept: Mutex::new(publish::Kept { version: pauses.version, ..Default::default() }),
+            directory: Mutex::new(publish::Directory { taken: control.directory, refused: None }),
             compiled: Mutex::new(vec![ruleset]),
             reached: Mutex::default(),
             store,
-            metrics: telemetry::metrics(),
+            metrics,
             clock,
             keys,
         };
         app.restore_request_ids()?;
+        app.release_paused(&pauses);
+        app.take_first(found);
         Ok(app)
     }
 

@@ -112,7 +112,7 @@ impl App {
         let profile = stored.record.customer.as_ref().map_or(&self.anonymous, |c| &c.profile);
         Ok(Replay {
             stored,
-            snapshot: Snapshot::new(ruleset, models, Arc::default()),
+            snapshot: Snapshot::new(ruleset, models, Arc::clone(&stored.record.pauses)),
             profile,
             exhausted,
             denied,

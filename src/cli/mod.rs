@@ -7,14 +7,22 @@ mod check;
 mod client;
 mod decide;
 mod demo;
+mod eligible;
+mod eval;
 mod explain;
 mod export;
+mod given;
 mod health;
 mod import;
 mod lines;
+mod pauses;
+mod people;
 mod print;
+mod reach;
 mod report;
+mod revisions;
 mod sample;
+mod schema;
 mod serve;
 
 use std::{io::Write, process::ExitCode};
@@ -41,6 +49,17 @@ enum Command {
     /// Check a rules directory: every mistake with file, line and column, then
     /// the golden scenarios.
     Check(check::Args),
+    /// Print the offers that each person of a file may get: a dry run over any
+    /// population.
+    Eligible(eligible::Args),
+    /// Tell who becomes eligible by an edit of the rules and who no longer, at
+    /// each save.
+    Reach(reach::Args),
+    /// Try an expression of the rule language out: what it comes to for given
+    /// values, or what is wrong with it.
+    Eval(eval::Args),
+    /// Print a JSON Schema of the rule files, for editors.
+    Schema(schema::Args),
     /// Ask a running service for a decision.
     Decide(decide::Args),
     /// Say why a stored decision came out as it did.
@@ -49,6 +68,17 @@ enum Command {
     Import(import::Args),
     /// Show what each offer did on each channel, and the lift over the holdout.
     Report(report::Args),
+    /// Stop an offer, an issue, a group or a channel of a running service at once.
+    Pause(pauses::PauseArgs),
+    /// Lift a pause, when the active rules pass their checks with it lifted.
+    Resume(pauses::ResumeArgs),
+    /// Show what is paused.
+    Pauses(pauses::ListArgs),
+    /// Show who paused, resumed, published and rolled back what, newest first.
+    Audit(pauses::AuditArgs),
+    /// List, compare, check, publish and roll back revisions of the rules.
+    #[command(subcommand)]
+    Revisions(revisions::Command),
     /// Export from a running service.
     #[command(subcommand)]
     Export(export::Command),
@@ -70,10 +100,19 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Eligible(args) => eligible::run(&args),
+        Command::Reach(args) => reach::run(args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Decide(args) => client::block_on(decide::run(args)),
         Command::Explain(args) => client::block_on(explain::run(args)),
         Command::Import(args) => client::block_on(import::run(args)),
         Command::Report(args) => client::block_on(report::run(args)),
+        Command::Pause(args) => client::block_on(pauses::pause(args)),
+        Command::Resume(args) => client::block_on(pauses::resume(args)),
+        Command::Pauses(args) => client::block_on(pauses::list(args)),
+        Command::Audit(args) => client::block_on(pauses::audit(args)),
+        Command::Revisions(command) => client::block_on(revisions::run(command)),
         Command::Export(command) => client::block_on(export::run(command)),
         Command::Health(args) => client::block_on(health::run(args)),
     }

@@ -1,11 +1,11 @@
 //! `rapport serve`: the service.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
 use crate::{
-    app::App,
+    app::{App, Refusal, RevisionInfo},
     config::{LogFormat, ServeArgs, ServeConfig},
     rules,
     server::{self, Started},
@@ -37,26 +37,26 @@ pub fn open(config: &ServeConfig) -> anyhow::Result<Arc<App>> {
         LogFormat::Json => telemetry::init_json_logs(&config.log_level),
     }
     .map_err(anyhow::Error::msg)?;
-    let files = read_rules(&config.rules)?;
     // mistakes in the rules are told by the service, after the store is open
-    let compiled = rules::compile(&files).ok();
-    let reserves = compiled.iter().flat_map(|ruleset| &ruleset.channels).map(|channel| channel.reserve_us);
+    let found = rules::read_dir(&config.rules).map_err(Refusal::from);
     let defaults = StoreConfig::new(&config.data_dir);
     let store = Store::open(StoreConfig {
         hot_bytes_max: config.hot_bytes_max,
         log_bytes_max: config.log_bytes_max,
-        reserve_us_max: reserves.max().unwrap_or(defaults.reserve_us_max),
         ..defaults
     })
     .with_context(|| format!("opening the data directory `{}`", config.data_dir.display()))?;
-    Ok(Arc::new(App::open(store, &files, &config.public_url)?))
-}
-
-fn read_rules(dir: &Path) -> anyhow::Result<Vec<rules::SourceFile>> {
-    rules::read_dir(dir).map_err(|e| {
-        let lines: Vec<String> = e.errors.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the rules cannot be read:\n{}", lines.join("\n"))
-    })
+    let app = App::open(store, &found, &config.public_url)?;
+    let RevisionInfo { activation, refused } = app.revision();
+    if !refused.is_empty() {
+        eprintln!(
+            "WARNING: the rules in `{}` are refused ({} mistakes, in the log): revision {} serves on",
+            config.rules.display(),
+            refused.len(),
+            activation.hash
+        );
+    }
+    Ok(Arc::new(app))
 }
 
 /// Serves an opened service until it is told to stop; `told` hears where it

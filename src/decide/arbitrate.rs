@@ -3,11 +3,14 @@
 
 use std::cmp::Ordering;
 
-use crate::domain::{Intent, Reason};
+use crate::domain::{Factors, Intent, Reason};
 
 use super::{
     OtherChannel, Winner,
-    scratch::{Candidate, Pass, Question, Standing},
+    pass::Pass,
+    question::Question,
+    score,
+    scratch::{Candidate, Standing},
     trace::Detail,
 };
 
@@ -32,15 +35,15 @@ pub(super) fn arbitrate(pass: &mut Pass<'_>, question: &Question<'_>) {
 /// Drops what is on the page already, what nothing beats, and what is under
 /// its floor.
 fn qualify(pass: &mut Pass<'_>) {
-    let (rules, tables) = (pass.rules, &mut *pass.tables);
+    let (plan, tables) = (pass.plan, &mut *pass.tables);
     for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
-        let net = candidate.factors.net_priority;
-        let floor = rules.offer(candidate.offer).floor;
-        if tables.memos[candidate.offer.index()].taken {
+        let net = candidate.net_priority;
+        let floor = plan.offers.card(candidate.offer).floor;
+        if tables.taken.contains(candidate.offer) {
             candidate.drop_for(Reason::Duplicate, Detail::None);
         } else if net <= 0.0 {
             candidate.drop_for(Reason::NothingIsBetter, Detail::None);
-        } else if let Some(floor) = floor.filter(|floor| net < *floor) {
+        } else if net < floor {
             candidate.drop_for(Reason::BelowFloor, Detail::Floor(floor));
         }
     }
@@ -73,9 +76,11 @@ fn bench_worse_channels(pass: &mut Pass<'_>) {
 /// Winners of this page count in limits like contacts.
 fn hold_limits_within_the_page(pass: &mut Pass<'_>) {
     let tables = &mut *pass.tables;
+    if !tables.history.binds() {
+        return;
+    }
     for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
-        let offer = pass.rules.offer(candidate.offer);
-        if let Some((limit, count)) = tables.history.limit_reached(pass.rules, pass.plan, offer, candidate.channel) {
+        if let Some((limit, count)) = tables.history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
             candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
         }
     }
@@ -129,24 +134,25 @@ fn kept(pass: &Pass<'_>) -> Option<usize> {
 fn order(pass: &Pass<'_>, left: usize, right: usize) -> Ordering {
     let (left, right) = (&pass.tables.pool[left], &pass.tables.pool[right]);
     let names = |c: &Candidate| (&*pass.rules.offer(c.offer).name_id, &*pass.rules.channel(c.channel).name);
-    let net = right.factors.net_priority.total_cmp(&left.factors.net_priority);
+    let net = right.net_priority.total_cmp(&left.net_priority);
     net.then_with(|| names(left).cmp(&names(right)))
 }
 
 fn win(pass: &mut Pass<'_>, at: usize, probability: f64) {
     let candidate = &mut pass.tables.pool[at];
     candidate.standing = Standing::Won;
-    candidate.factors.choice_probability = probability;
+    let (offer, channel, treatment, waits) = (candidate.offer, candidate.channel, candidate.treatment, candidate.waits);
+    let quiet_until = pass.tables.channels[channel.index()].and_then(|state| state.quiet_until);
+    let factors = score::factors(pass, pass.plan.offers.card(offer), offer, channel).unwrap_or_default();
     pass.ranking.winners.push(Winner {
-        offer: candidate.offer,
-        channel: candidate.channel,
-        treatment: candidate.treatment,
-        factors: candidate.factors,
-        not_before: candidate.not_before,
+        offer,
+        channel,
+        treatment,
+        factors: Factors { choice_probability: probability, ..factors },
+        not_before: quiet_until.filter(|_| waits),
     });
-    let (offer, channel) = (candidate.offer, candidate.channel);
-    pass.tables.memos[offer.index()].taken = true;
-    pass.tables.history.count_winner(pass.rules, pass.plan, pass.rules.offer(offer), channel);
+    pass.tables.taken.insert(offer);
+    pass.tables.history.count_winner(pass.plan, offer, channel);
 }
 
 fn drop_losers(pass: &mut Pass<'_>, first: usize) {
@@ -154,7 +160,7 @@ fn drop_losers(pass: &mut Pass<'_>, first: usize) {
     let tables = &mut *pass.tables;
     for candidate in &mut tables.pool {
         if matches!(candidate.standing, Standing::Open | Standing::Benched) {
-            let wins = tables.memos[candidate.offer.index()].taken;
+            let wins = tables.taken.contains(candidate.offer);
             candidate.drop_for(if wins { Reason::OtherChannel } else { Reason::Outranked }, Detail::None);
         }
     }
@@ -164,7 +170,7 @@ fn drop_losers(pass: &mut Pass<'_>, first: usize) {
             pass.ranking.other_channels.push(OtherChannel {
                 channel: candidate.channel,
                 reason,
-                net_priority: candidate.factors.net_priority,
+                net_priority: candidate.net_priority,
             });
         }
     }

@@ -6,20 +6,17 @@ use crate::{
     rules::{Channel, Offer, QuietHours},
 };
 
-use super::{
-    calendar,
-    history::Mark,
-    reach,
-    scratch::{Candidate, Pass, Question},
-    trace::Detail,
-};
+use super::{calendar, history::Mark, pass::Pass, question::Question, reach, scratch::Candidate, trace::Detail};
 
 /// Drops the candidates that contact policy holds back.
 pub(super) fn contact(pass: &mut Pass<'_>, question: &Question<'_>) {
-    // Taken out and put back, so that candidates change in place.
-    let mut pool = std::mem::take(&mut pass.tables.pool);
     let nothing_binds =
         !pass.tables.history.binds() && pass.inputs.exhausted.is_empty() && pass.inputs.denied.is_empty();
+    if nothing_binds && pass.tables.channels.iter().flatten().all(|state| state.quiet_until.is_none()) {
+        return;
+    }
+    // Taken out and put back, so that candidates change in place.
+    let mut pool = std::mem::take(&mut pass.tables.pool);
     for candidate in pool.iter_mut().filter(|c| c.is_open()) {
         if !nothing_binds || reach::state(pass, candidate.channel).quiet_until.is_some() {
             hold_back(pass, question, candidate);
@@ -30,18 +27,17 @@ pub(super) fn contact(pass: &mut Pass<'_>, question: &Question<'_>) {
 
 fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candidate) {
     let offer = pass.rules.offer(candidate.offer);
-    let memo = pass.tables.memos[candidate.offer.index()];
     let history = &pass.tables.history;
     if let Some(mark) = history.suppressed(pass.rules, offer, candidate.channel) {
         candidate.drop_for(reason(pass, mark), Detail::After(mark));
-    } else if let Some((limit, count)) = history.limit_reached(pass.rules, pass.plan, offer, candidate.channel) {
+    } else if let Some((limit, count)) = history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
         candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
     } else if !outside_quiet_hours(pass, question, offer, candidate) {
         // Dropped with its detail.
-    } else if memo.exhausted {
+    } else if pass.tables.exhausted.contains(candidate.offer) {
         candidate.drop_for(Reason::BudgetExhausted, Detail::None);
-    } else if let Some(reason) = memo.denied {
-        candidate.drop_for(reason, Detail::None);
+    } else if let Some(denied) = pass.inputs.denied.iter().rfind(|d| d.offer == candidate.offer) {
+        candidate.drop_for(denied.reason, Detail::None);
     }
 }
 
@@ -59,7 +55,7 @@ fn outside_quiet_hours(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Off
     let may_wait = pass.rules.channel(candidate.channel).quiet_hours.as_ref().is_some_and(|q| q.wait);
     let still_runs = offer.schedule.1.is_none_or(|end| until < end);
     if question.placement.is_none() && may_wait && still_runs {
-        candidate.not_before = Some(until);
+        candidate.waits = true;
         return true;
     }
     candidate.drop_for(Reason::QuietHours, Detail::QuietUntil(until));

@@ -2,53 +2,32 @@
 //! suitable (in the customer's interest); never sees a score.
 
 use crate::{
-    domain::{Facts, OfferSlot, Reason},
-    rules::{Condition, FailedLiteral, Offer},
+    domain::{Facts, Reason, Stage},
+    rules::{FailedLiteral, Offer, Policy},
 };
 
-use super::{
-    gates::Gated,
-    scratch::{Pass, Question},
-};
+use super::{pass::Pass, question::Question, retrieve::drop_sieved, scratch::Tables};
 
-/// Keeps the offers whose three conditions are true. Each offer is evaluated
-/// once per decision, however many placements ask.
-pub(super) fn engagement(pass: &mut Pass<'_>, question: &Question<'_>) {
-    let mut kept = 0;
-    for at in 0..pass.tables.offers.len() {
-        let slot = pass.tables.offers[at];
-        let failed = match pass.tables.memos[slot.index()].engagement {
-            Some(known) => known,
-            None => failed(pass, slot),
-        };
-        pass.tables.memos[slot.index()].engagement = Some(failed);
-        match failed {
-            Some(reason) => pass.drop_offer(question, slot, reason),
-            None => {
-                pass.tables.offers[kept] = slot;
-                kept += 1;
-            }
-        }
+/// Sieves the offers of all questions by their three conditions: each is
+/// evaluated once per decision, however many placements ask.
+pub(super) fn sieve(pass: &mut Pass<'_>) {
+    let (index, facts) = (&pass.rules.index, &pass.facts);
+    let Tables { sieve, index: buffers, .. } = &mut *pass.tables;
+    for (policy, reason) in [
+        (Policy::Eligibility, Reason::NotEligible),
+        (Policy::Applicability, Reason::NotApplicable),
+        (Policy::Suitability, Reason::NotSuitable),
+    ] {
+        sieve.narrow(reason, |set| index.keep_true(policy, facts, buffers, set));
     }
-    pass.tables.offers.truncate(kept);
 }
 
-fn failed(pass: &Pass<'_>, slot: OfferSlot) -> Option<Reason> {
-    [Reason::NotEligible, Reason::NotApplicable, Reason::NotSuitable].into_iter().enumerate().find_map(
-        |(policy, reason)| {
-            let holds = match pass.plan.gates.test(slot, policy, &pass.tables.gated) {
-                Gated::Fails => false,
-                Gated::Holds => true,
-                Gated::Open => condition(pass.rules.offer(slot), policy).is_none_or(|c| c.holds(&pass.facts)),
-            };
-            (!holds).then_some(reason)
-        },
-    )
-}
-
-/// Eligibility, applicability or suitability (0, 1, 2) of an offer.
-fn condition(offer: &Offer, policy: usize) -> Option<&Condition> {
-    [&offer.eligibility, &offer.applicability, &offer.suitability].get(policy).and_then(|c| c.as_deref())
+/// Keeps the offers of a question whose three conditions are true.
+pub(super) fn engagement(pass: &mut Pass<'_>, question: &Question<'_>) {
+    drop_sieved(pass, question, Stage::Engagement);
+    let Tables { sieve, offers, .. } = &mut *pass.tables;
+    offers.copy_from(pass.plan.offers.meant(question.placement));
+    offers.intersect(sieve.left());
 }
 
 /// The literals that keep an offer's conditions from being true, with the name

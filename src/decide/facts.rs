@@ -4,8 +4,8 @@
 use crate::{
     customer::{permissions, traits},
     domain::{
-        AttrId, AttributeSource, Cell, ConsentPurpose, Facts, Level, Match, Permission, Profile, Schema, Timestamp,
-        Value,
+        AttrId, AttrSlot, AttributeSource, Cell, ConsentPurpose, Facts, Level, Match, Permission, Profile, Request,
+        Schema, Timestamp, Value,
     },
 };
 
@@ -59,9 +59,14 @@ pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], ce
     let schema = &inputs.snapshot.ruleset.schema;
     let may_read = |slot: usize| profiling == Profiling::Permitted || !schema.attributes[slot].behavioural;
     fill_customer(schema, inputs.profile, inputs.now, may_read, cells);
+    fill_request(schema, inputs.request, may_read, cells);
+}
+
+/// The context, then what is assumed.
+fn fill_request(schema: &Schema, request: &Request, may_read: impl Fn(usize) -> bool, cells: &mut [Cell]) {
     join(
         &schema.context,
-        &inputs.request.context,
+        &request.context,
         |e| e.0,
         |slot, at, entry| {
             if may_read(slot) {
@@ -69,7 +74,44 @@ pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], ce
             }
         },
     );
-    assume(schema, &inputs.request.overrides, cells);
+    assume(schema, &request.overrides, cells);
+}
+
+/// Reads the facts of one person after the other, for who looks at a whole
+/// population without deciding.
+#[derive(Clone, Debug)]
+pub struct FactReader {
+    blank: Vec<Cell>,
+    wanted: Vec<bool>,
+}
+
+impl FactReader {
+    /// Reads every attribute.
+    pub fn all(schema: &Schema) -> Self {
+        Self { blank: super::plan::blank_cells(schema), wanted: vec![true; schema.attributes.len()] }
+    }
+
+    /// Reads only these; the others are as if nothing was known.
+    pub fn only(schema: &Schema, slots: impl IntoIterator<Item = AttrSlot>) -> Self {
+        let mut reader = Self { wanted: vec![false; schema.attributes.len()], ..Self::all(schema) };
+        for slot in slots {
+            if let Some(wanted) = reader.wanted.get_mut(slot.index()) {
+                *wanted = true;
+            }
+        }
+        reader
+    }
+
+    /// Fills the cells of `facts` (whose own are not read) as a decision would;
+    /// without profiling everything behavioural is masked.
+    pub fn fill(&self, facts: &Facts<'_>, profiling: bool, cells: &mut Vec<Cell>) {
+        cells.clear();
+        cells.extend_from_slice(&self.blank);
+        let schema = facts.schema;
+        let may_read = |slot: usize| self.wanted[slot] && (profiling || !schema.attributes[slot].behavioural);
+        fill_customer(schema, facts.profile, facts.now, may_read, cells);
+        fill_request(schema, facts.request, may_read, cells);
+    }
 }
 
 /// The cells of a customer with nothing masked and no context: what the one
@@ -120,7 +162,7 @@ pub(super) fn over<'a>(inputs: &'a Inputs<'_>, cells: &'a [Cell]) -> Facts<'a> {
 
 /// Visits the entries that have a slot; both sides are sorted by attribute id.
 fn join<T>(
-    slots: &[(AttrId, crate::domain::AttrSlot)],
+    slots: &[(AttrId, AttrSlot)],
     entries: &[T],
     id: impl Fn(&T) -> AttrId,
     mut visit: impl FnMut(usize, u16, &T),

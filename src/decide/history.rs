@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use crate::{
     domain::{ChannelSlot, Interaction, LimitSlot, OfferSlot, OutcomeSet, OutcomeType, ReasonCode, Timestamp},
-    rules::{Channel, Limit, Offer, Ruleset, Scope, Suppression, Window},
+    rules::{Channel, Limit, Offer, Ruleset, Scope, Suppression},
 };
 
 use super::{Inputs, calendar, plan::Plan};
@@ -13,18 +13,21 @@ use super::{Inputs, calendar, plan::Plan};
 /// Counts per limit and marks per suppressed thing.
 #[derive(Default)]
 pub(super) struct History {
-    /// Whether any contact counts.
-    counted: bool,
     /// Whether any limit is reached by anything.
     reached: bool,
     /// Whether anything is suppressed.
     marked: bool,
-    /// Where the calendar day, week and month began, once asked for.
-    calendar: [Option<Timestamp>; 3],
+    /// Where each window of the plan begins, once asked for.
+    windows: Vec<Option<Timestamp>>,
     /// Contacts, by limit and key.
     contacts: Vec<u32>,
+    /// Which contacts are not 0: there may be many limits and keys, and few are
+    /// ever counted for one person.
+    contacts_touched: Vec<u32>,
     /// What each key of each scope is suppressed by.
     marks: Vec<Option<Mark>>,
+    /// Which marks are set.
+    marks_touched: Vec<u32>,
     /// Outcomes seen of suppressions that count more than one.
     tallies: Vec<(u32, u32, u32)>,
 }
@@ -54,8 +57,7 @@ impl History {
     /// Walks the customer's interactions and open reservations.
     pub fn gather(&mut self, inputs: &Inputs<'_>, plan: &Plan) {
         let rules = &*inputs.snapshot.ruleset;
-        (self.counted, self.reached, self.marked) = (false, false, false);
-        self.calendar = [None; 3];
+        self.forget(plan, rules);
         if inputs.profile.interactions.is_empty() && inputs.reservations.is_empty() {
             return;
         }
@@ -87,15 +89,26 @@ impl History {
         }
     }
 
-    /// The first moment that counts for a limit.
-    fn from(&mut self, window: Window, rules: &Ruleset, now: Timestamp) -> Timestamp {
-        let at = match window {
-            Window::Rolling(_) => return calendar::window_from(window, now, &rules.time_zone),
-            Window::Day => 0,
-            Window::Week => 1,
-            Window::Month => 2,
-        };
-        *self.calendar[at].get_or_insert_with(|| calendar::window_from(window, now, &rules.time_zone))
+    /// Forgets the decision before and makes the tables those of a ruleset.
+    fn forget(&mut self, plan: &Plan, rules: &Ruleset) {
+        (self.reached, self.marked) = (false, false);
+        for at in self.contacts_touched.drain(..) {
+            self.contacts[at as usize] = 0;
+        }
+        for at in self.marks_touched.drain(..) {
+            self.marks[at as usize] = None;
+        }
+        self.contacts.resize(plan.limits.cells_len, 0);
+        self.windows.clear();
+        self.windows.resize(plan.limits.windows.len(), None);
+        self.marks.resize(base(rules, Scope::All) + 1, None);
+    }
+
+    /// The first moment that counts in a window of the plan.
+    fn from(&mut self, window: u16, (rules, plan, now): (&Ruleset, &Plan, Timestamp)) -> Timestamp {
+        let at = usize::from(window);
+        let window = plan.limits.windows[at];
+        *self.windows[at].get_or_insert_with(|| calendar::window_from(window, now, &rules.time_zone))
     }
 
     fn count(
@@ -104,38 +117,29 @@ impl History {
         (offer, channel): (Option<OfferSlot>, Option<ChannelSlot>),
         at: Timestamp,
     ) {
-        let offer = offer.map(|slot| rules.offer(slot));
-        let limits = offer.map_or(&plan.limits_of_unknown, |o| &o.limits);
-        for slot in limits {
-            let limit = &rules.limits[slot.index()];
-            if at < self.from(limit.window, rules, now) || !counts_on(limit, rules, channel) {
-                continue;
-            }
-            if let Some(key) = key(limit.scope, limit.offer.is_some(), offer, channel) {
-                self.add(plan, limit, key);
+        for limit in plan.limits.of_offer(offer) {
+            if at >= self.from(limit.window, (rules, plan, now))
+                && let Some(cell) = limit.cell(channel, &plan.kinds)
+            {
+                self.add(limit.max, cell);
             }
         }
     }
 
-    fn add(&mut self, plan: &Plan, limit: &Limit, key: usize) {
-        if !self.counted {
-            self.counted = true;
-            self.contacts.clear();
-            self.contacts.resize(plan.limit_cells, 0);
+    fn add(&mut self, max: u32, cell: usize) {
+        let count = &mut self.contacts[cell];
+        if *count == 0 {
+            self.contacts_touched.push(cell as u32);
         }
-        let count = &mut self.contacts[plan.limit_bases[limit.slot.index()] as usize + key];
         *count += 1;
-        self.reached |= *count >= limit.max;
+        self.reached |= *count >= max;
     }
 
     /// Counts a winner of this very page.
-    pub fn count_winner(&mut self, rules: &Ruleset, plan: &Plan, offer: &Offer, channel: ChannelSlot) {
-        for slot in &offer.limits {
-            let limit = &rules.limits[slot.index()];
-            if counts_on(limit, rules, Some(channel))
-                && let Some(key) = key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel))
-            {
-                self.add(plan, limit, key);
+    pub fn count_winner(&mut self, plan: &Plan, offer: OfferSlot, channel: ChannelSlot) {
+        for limit in plan.limits.of_offer(Some(offer)) {
+            if let Some(cell) = limit.cell(Some(channel), &plan.kinds) {
+                self.add(limit.max, cell);
             }
         }
     }
@@ -146,25 +150,13 @@ impl History {
     }
 
     /// The first limit of an offer that is reached on a channel, and its count.
-    pub fn limit_reached(
-        &self,
-        rules: &Ruleset,
-        plan: &Plan,
-        offer: &Offer,
-        channel: ChannelSlot,
-    ) -> Option<(LimitSlot, u32)> {
+    pub fn limit_reached(&self, plan: &Plan, offer: OfferSlot, channel: ChannelSlot) -> Option<(LimitSlot, u32)> {
         if !self.reached {
             return None;
         }
-        offer.limits.iter().find_map(|slot| {
-            let limit = &rules.limits[slot.index()];
-            if !counts_on(limit, rules, Some(channel)) {
-                return None;
-            }
-            let key = key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel))?;
-            let cell = plan.limit_bases[slot.index()] as usize + key;
-            let count = self.contacts[cell];
-            (count >= limit.max).then_some((*slot, count))
+        plan.limits.of_offer(Some(offer)).iter().find_map(|limit| {
+            let count = self.contacts[limit.cell(Some(channel), &plan.kinds)?];
+            (count >= limit.max).then_some((limit.limit, count))
         })
     }
 
@@ -211,7 +203,7 @@ impl History {
         };
         if rule.count <= 1 || self.tally(index, key as u32) >= rule.count {
             let at = base(rules, rule.scope) + key;
-            self.place(rules, at, mark);
+            self.place(at, mark);
         }
     }
 
@@ -224,13 +216,12 @@ impl History {
         1
     }
 
-    fn place(&mut self, rules: &Ruleset, at: usize, mark: Mark) {
-        if !self.marked {
-            self.marked = true;
-            self.marks.clear();
-            self.marks.resize(base(rules, Scope::All) + 1, None);
-        }
+    fn place(&mut self, at: usize, mark: Mark) {
+        self.marked = true;
         let slot = &mut self.marks[at];
+        if slot.is_none() {
+            self.marks_touched.push(at as u32);
+        }
         if slot.is_none_or(|old| mark.rank() < old.rank()) {
             *slot = Some(mark);
         }

@@ -15,12 +15,15 @@ mod compose;
 mod calendar;
 pub mod explore;
 mod facts;
-mod gates;
 mod history;
 pub mod holdout;
 pub mod limits;
+mod pass;
+mod pauses;
 mod plan;
+mod question;
 mod scratch;
+mod sieve;
 mod trace;
 // what comes out
 pub mod ranking;
@@ -30,7 +33,7 @@ pub mod scenario;
 mod tests;
 
 pub use compose::OUTCOMES_TAKEN_US;
-pub use facts::customer_cells;
+pub use facts::{FactReader, customer_cells};
 pub use holdout::in_holdout;
 pub use ranking::{OtherChannel, PairSet, RankedPlacement, Ranking, Winner};
 pub use scratch::Scratch;
@@ -45,8 +48,10 @@ use crate::{
     rules::{FailedLiteral, Ruleset},
 };
 
+use pass::Pass;
+use pauses::Paused;
 use plan::Plan;
-use scratch::{Asked, Pass, Questions};
+use question::{Asked, Questions};
 
 /// Everything decisions are made with, swapped as one value.
 #[derive(Clone, Debug)]
@@ -57,8 +62,10 @@ pub struct Snapshot {
     pub models: Arc<Models>,
     /// What is paused.
     pub pauses: Arc<Pauses>,
-    /// What the stages look up, laid out for these rules and pauses.
+    /// What the stages look up, laid out for these rules.
     plan: Arc<Plan>,
+    /// The pauses in the slots of these rules.
+    paused: Arc<Paused>,
 }
 
 impl Snapshot {
@@ -66,7 +73,8 @@ impl Snapshot {
     /// build it off the serving threads.
     pub fn new(ruleset: Arc<Ruleset>, models: Arc<Models>, pauses: Arc<Pauses>) -> Self {
         let plan = Arc::new(Plan::of(&ruleset));
-        Self { ruleset, models, pauses, plan }
+        let paused = Arc::new(Paused::of(&ruleset, &plan, &pauses));
+        Self { ruleset, models, pauses, plan, paused }
     }
 
     /// The same rules and pauses with newer models; shares what was laid out.
@@ -74,9 +82,11 @@ impl Snapshot {
         Self { models, ..self.clone() }
     }
 
-    /// The same rules and models with other pauses.
+    /// The same rules and models with other pauses; shares what was laid out
+    /// for the rules.
     pub fn with_pauses(&self, pauses: Arc<Pauses>) -> Self {
-        Self { pauses, ..self.clone() }
+        let paused = Arc::new(Paused::of(&self.ruleset, &self.plan, &pauses));
+        Self { pauses, paused, ..self.clone() }
     }
 }
 
@@ -150,6 +160,8 @@ pub struct Composed {
 /// Stages 1 to 6: who wins, for every placement in request order.
 pub fn rank(inputs: &Inputs<'_>, scratch: &mut Scratch) -> Ranking {
     let mut pass = Pass::begin(inputs, scratch);
+    retrieve::sieve(&mut pass);
+    engagement::sieve(&mut pass);
     for question in Questions::of(inputs) {
         match question {
             Asked::Unknown => pass.answer_unknown(),
@@ -164,7 +176,7 @@ pub fn rank(inputs: &Inputs<'_>, scratch: &mut Scratch) -> Ranking {
             }
         }
     }
-    pass.ranking
+    pass.finish()
 }
 
 /// Stage 7: the content of the winners.

@@ -1,16 +1,16 @@
 //! What stages 1 to 6 come to.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::domain::{
-    ChannelSlot, ConsentPurpose, Factors, Level, OfferSlot, PlacementSlot, PlacementStatus, Reason, SilenceReason,
-    Timestamp, Verdict,
+    ChannelSlot, ConsentPurpose, Factors, Level, OfferSet, OfferSlot, PlacementSlot, PlacementStatus, Reason,
+    SilenceReason, Timestamp, Verdict, offer_set::BLOCK_BITS,
 };
 
 /// Winners, placements and channels held without allocating.
 pub const INLINE_LEN: usize = 8;
-/// 64-pair words of [`PairSet`] held without allocating: 6,144 pairs.
-pub const PAIR_WORDS_LEN: usize = 96;
 
 /// The ranked answer, before content.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Ranking {
     /// Candidates dropped, by number of the reason.
     pub counts: [u32; Reason::TABLE_LEN],
     /// (offer, channel) pairs that were asked for and passed engagement policy.
-    pub eligible: PairSet,
+    pub eligible: Arc<PairSet>,
     /// Whether there was marketing worth saying, whichever the arm: from here on
     /// the customer counts for the lift.
     pub exposable: bool,
@@ -87,8 +87,8 @@ pub struct OtherChannel {
 }
 
 impl Ranking {
-    /// Nothing ranked.
-    pub fn empty() -> Self {
+    /// Nothing ranked; eligible pairs go into a set that is there already.
+    pub(super) fn with(eligible: Arc<PairSet>) -> Self {
         Self {
             level: Level::Full,
             dropped: SmallVec::new(),
@@ -96,7 +96,7 @@ impl Ranking {
             winners: SmallVec::new(),
             other_channels: SmallVec::new(),
             counts: [0; Reason::TABLE_LEN],
-            eligible: PairSet::default(),
+            eligible,
             exposable: false,
             holdout_hit: false,
             verdicts: None,
@@ -111,40 +111,62 @@ impl Ranking {
     }
 }
 
-/// A set of (offer, channel) pairs of one ruleset.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// A set of (offer, channel) pairs of one ruleset: a set of offers per channel.
+#[derive(Clone, Debug, Default)]
 pub struct PairSet {
-    channels: usize,
-    words: SmallVec<[u64; PAIR_WORDS_LEN]>,
+    channels: Vec<OfferSet>,
+    /// Channels that hold any pair, each once.
+    used: Vec<ChannelSlot>,
 }
 
 impl PairSet {
-    /// The empty set for a number of offers and channels.
-    pub fn new(offers: usize, channels: usize) -> Self {
-        let words = (offers * channels).div_ceil(64);
-        Self { channels, words: SmallVec::from_elem(0, words) }
-    }
-
-    /// Adds a pair.
-    pub fn insert(&mut self, offer: OfferSlot, channel: ChannelSlot) {
-        let at = offer.index() * self.channels + channel.index();
-        if let Some(word) = self.words.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
+    /// Makes it empty, for so many offers and channels. Another set takes its
+    /// place while somebody else still holds it.
+    pub(super) fn reset(shared: &mut Arc<Self>, offers: usize, channels: usize) {
+        if Arc::get_mut(shared).is_none() {
+            *shared = Arc::default();
+        }
+        let Some(set) = Arc::get_mut(shared) else { return };
+        let fits = set.channels.len() == channels
+            && set.channels.first().is_none_or(|c| c.blocks().len() == offers.div_ceil(BLOCK_BITS));
+        if fits {
+            for channel in set.used.drain(..) {
+                set.channels[channel.index()].reset(offers);
+            }
+        } else {
+            set.used.clear();
+            set.channels.resize(channels, OfferSet::default());
+            set.channels.iter_mut().for_each(|set| set.reset(offers));
         }
     }
 
-    /// The pairs in order.
+    /// Adds the offers that both sets hold on a channel.
+    pub(super) fn add(shared: &mut Arc<Self>, channel: ChannelSlot, offers: &OfferSet, within: &OfferSet) {
+        let Some(set) = Arc::get_mut(shared) else { return };
+        if let Some(mine) = set.channels.get_mut(channel.index()) {
+            let added = offers.blocks().as_flattened().iter().zip(within.blocks().as_flattened());
+            for (mine, (offers, within)) in mine.blocks_mut().as_flattened_mut().iter_mut().zip(added) {
+                *mine |= offers & within;
+            }
+            if !set.used.contains(&channel) {
+                set.used.push(channel);
+            }
+        }
+    }
+
+    /// The offers paired with each channel that has any.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelSlot, &OfferSet)> {
+        self.used.iter().filter_map(|channel| self.channels.get(channel.index()).map(|offers| (*channel, offers)))
+    }
+
+    /// The pairs, channel by channel.
     pub fn iter(&self) -> impl Iterator<Item = (OfferSlot, ChannelSlot)> + '_ {
-        self.words.iter().enumerate().flat_map(move |(index, word)| {
-            let mut rest = *word;
-            std::iter::from_fn(move || {
-                if rest == 0 {
-                    return None;
-                }
-                let at = index * 64 + rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                Some((OfferSlot((at / self.channels) as u32), ChannelSlot((at % self.channels) as u16)))
-            })
-        })
+        self.channels().flat_map(|(channel, offers)| offers.iter().map(move |offer| (offer, channel)))
+    }
+}
+
+impl PartialEq for PairSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }

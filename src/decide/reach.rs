@@ -1,32 +1,38 @@
 //! Stage 3: through which channels an offer can and may reach the person, and
-//! in which language.
+//! in which language. A pause of a channel stands above all else: candidates on
+//! it are dropped first, and are not eligible.
 
 use crate::{
     customer::permissions,
-    domain::{ChannelSlot, Match, OfferSlot, Permission, Purpose, Reason, Timestamp, ValueRef},
+    domain::{ChannelSlot, Match, OfferSet, OfferSlot, Permission, Purpose, Reason, Timestamp, ValueRef},
     rules::{Channel, ChannelKind, Need},
 };
 
-use super::{
-    contact,
-    scratch::{Candidate, Pass, Question},
-    trace::Detail,
-};
+use super::{PairSet, contact, pass::Pass, question::Question, scratch::Candidate, trace::Detail};
 
 /// A language that does not suit the person.
 const UNSUITED: u16 = u16::MAX;
 
+/// Which of a list of languages suits the person best.
+#[derive(Clone, Copy)]
+pub(super) enum Suited {
+    /// The list is empty.
+    Empty,
+    /// None does.
+    Unsuited,
+    /// The one at this place.
+    At(u16),
+}
+
 /// What holds on a channel for the whole decision, whatever the offer.
 #[derive(Clone, Copy)]
 pub(super) struct ChannelState {
-    /// The request does not allow it.
-    pub forbidden: bool,
-    /// Why marketing must not use it.
-    pub marketing: Option<Reason>,
-    /// Why service must not use it.
-    pub service: Option<Reason>,
-    /// Its address is not known.
-    pub unaddressed: bool,
+    /// Why nothing may use it: it is paused, or the request does not allow it.
+    pub barred: Option<Reason>,
+    /// Why marketing must not use it or cannot reach the person.
+    marketing: Option<(Reason, Detail)>,
+    /// Why service must not use it or cannot reach the person.
+    service: Option<(Reason, Detail)>,
     /// The end of quiet hours that hold now.
     pub quiet_until: Option<Timestamp>,
     /// The customer's preference for it, 1 is neutral.
@@ -37,24 +43,56 @@ pub(super) struct ChannelState {
 /// for an open question every channel the offer has a treatment for.
 pub(super) fn reach(pass: &mut Pass<'_>, question: &Question<'_>) {
     pass.tables.pool.clear();
-    for at in 0..pass.tables.offers.len() {
-        let offer = pass.tables.offers[at];
-        match question.placement {
-            Some(placement) => pair(pass, offer, placement.channel),
-            None => {
-                let before = pass.tables.pool.len();
-                for channel in (0..pass.plan.channels_len()).map(|c| ChannelSlot(c as u16)) {
-                    // a channel asked for by name gets a verdict even without a treatment
-                    if pass.plan.treatments(offer, channel).len > 0 || named(pass, channel) {
-                        pair(pass, offer, channel);
-                    }
-                }
-                if pass.tables.pool.len() == before {
-                    pass.drop_offer(question, offer, Reason::NoTreatment);
-                }
+    // Taken out and put back, so that the stage can write beside it.
+    let offers = std::mem::take(&mut pass.tables.offers);
+    match question.placement {
+        Some(placement) => {
+            let state = state(pass, placement.channel);
+            if state.barred.is_none() {
+                PairSet::add(&mut pass.ranking.eligible, placement.channel, &offers, &offers);
             }
+            offers.iter().for_each(|offer| pair(pass, offer, placement.channel, &state));
+        }
+        None => {
+            pair_all(pass, question, &offers);
+            note_eligible(pass, &offers);
         }
     }
+    pass.tables.offers = offers;
+}
+
+/// Pairs the offers of an open question with their channels.
+fn pair_all(pass: &mut Pass<'_>, question: &Question<'_>, offers: &OfferSet) {
+    let treatments = &pass.plan.treatments;
+    for offer in offers.iter() {
+        let before = pass.tables.pool.len();
+        for channel in channels(pass) {
+            // a channel asked for by name gets a verdict even without a treatment
+            if treatments.present(channel).contains(offer) || named(pass, channel) {
+                let state = state(pass, channel);
+                pair(pass, offer, channel, &state);
+            }
+        }
+        if pass.tables.pool.len() == before {
+            pass.count(Reason::NoTreatment, 1);
+            pass.list_offer(question, offer, Reason::NoTreatment);
+        }
+    }
+}
+
+/// Notes the pairs of an open question that no channel bars.
+fn note_eligible(pass: &mut Pass<'_>, offers: &OfferSet) {
+    for channel in channels(pass) {
+        if state(pass, channel).barred.is_none() {
+            let present = pass.plan.treatments.present(channel);
+            let within = if named(pass, channel) { offers } else { present };
+            PairSet::add(&mut pass.ranking.eligible, channel, offers, within);
+        }
+    }
+}
+
+fn channels(pass: &Pass<'_>) -> impl Iterator<Item = ChannelSlot> + use<> {
+    (0..pass.plan.channels_len()).map(|at| ChannelSlot(at as u16))
 }
 
 /// Whether the request names the channel as allowed.
@@ -62,40 +100,50 @@ fn named(pass: &Pass<'_>, channel: ChannelSlot) -> bool {
     pass.inputs.request.allowed_channels.contains(&pass.rules.channel(channel).id)
 }
 
-fn pair(pass: &mut Pass<'_>, offer: OfferSlot, channel: ChannelSlot) {
-    let state = state(pass, channel);
+fn pair(pass: &mut Pass<'_>, offer: OfferSlot, channel: ChannelSlot, state: &ChannelState) {
     let mut candidate = Candidate::new(offer, channel);
-    if !state.forbidden {
-        pass.ranking.eligible.insert(offer, channel);
-    }
-    let purpose = pass.rules.offer(offer).purpose;
-    let refused = match purpose {
+    let refused = match pass.plan.offers.card(offer).purpose {
         Purpose::Marketing => state.marketing,
         Purpose::Service => state.service,
     };
-    match (treatment(pass, offer, channel), refused) {
-        _ if state.forbidden => candidate.drop_for(Reason::ChannelNotAllowed, Detail::None),
-        (Err(detail), _) => candidate.drop_for(Reason::NoTreatment, detail),
-        (Ok(_), Some(reason)) => candidate.drop_for(reason, Detail::Consent(purpose)),
-        (Ok(_), None) if state.unaddressed => {
-            let address = pass.rules.channel(channel).address;
-            candidate.drop_for(Reason::NoAddress, address.map_or(Detail::None, Detail::Address));
+    if let Some(reason) = state.barred {
+        candidate.drop_for(reason, Detail::None);
+    } else {
+        match (treatment(pass, offer, channel), refused) {
+            (Err(detail), _) => candidate.drop_for(Reason::NoTreatment, detail),
+            (Ok(_), Some((reason, detail))) => candidate.drop_for(reason, detail),
+            (Ok(index), None) => candidate.treatment = index,
         }
-        (Ok(index), None) => candidate.treatment = index,
     }
     pass.tables.pool.push(candidate);
 }
 
 /// The treatment in the language that suits the person best.
-fn treatment(pass: &Pass<'_>, offer: OfferSlot, channel: ChannelSlot) -> Result<u16, Detail> {
-    let range = pass.plan.treatments(offer, channel);
-    let languages = pass.plan.languages_of(range).iter().enumerate();
-    let ranked = languages.map(|(at, language)| (pass.tables.language_ranks[usize::from(*language)], at));
-    match ranked.min() {
-        None => Err(Detail::None),
-        Some((UNSUITED, _)) => Err(Detail::Language),
-        Some((_, at)) => Ok(range.first + at as u16),
+#[inline]
+fn treatment(pass: &mut Pass<'_>, offer: OfferSlot, channel: ChannelSlot) -> Result<u16, Detail> {
+    let range = pass.plan.treatments.range(offer, channel);
+    let suited = match pass.tables.suited[usize::from(range.list)] {
+        Some(suited) => suited,
+        None => suit(pass, range.list),
+    };
+    match suited {
+        Suited::Empty => Err(Detail::None),
+        Suited::Unsuited => Err(Detail::Language),
+        Suited::At(at) => Ok(range.first + at),
     }
+}
+
+/// Finds the best language of a list, once per decision.
+fn suit(pass: &mut Pass<'_>, list: u16) -> Suited {
+    let languages = pass.plan.treatments.languages_of(list).iter().enumerate();
+    let ranked = languages.map(|(at, language)| (pass.tables.language_ranks[usize::from(*language)], at));
+    let suited = match ranked.min() {
+        None => Suited::Empty,
+        Some((UNSUITED, _)) => Suited::Unsuited,
+        Some((_, at)) => Suited::At(at as u16),
+    };
+    pass.tables.suited[usize::from(list)] = Some(suited);
+    suited
 }
 
 /// Ranks the plan's languages for the person: those of the request, then the
@@ -107,7 +155,7 @@ pub(super) fn rank_languages(pass: &mut Pass<'_>) {
     let (request, default) = (pass.inputs.request, &*pass.rules.default_language);
     let ranks = &mut pass.tables.language_ranks;
     ranks.clear();
-    for language in &pass.plan.languages {
+    for language in &pass.plan.treatments.languages {
         let wanted = request.languages.iter().map(|l| &**l).chain(stored).chain([default]);
         let rank = wanted
             .enumerate()
@@ -139,11 +187,23 @@ pub(super) fn state(pass: &mut Pass<'_>, slot: ChannelSlot) -> ChannelState {
     let channel = pass.rules.channel(slot);
     let request = pass.inputs.request;
     let opening = Opening::of(pass, channel);
+    let barred = if pass.paused.channels[slot.index()] {
+        Some(Reason::Paused)
+    } else if !request.allowed_channels.is_empty() && !request.allowed_channels.contains(&channel.id) {
+        Some(Reason::ChannelNotAllowed)
+    } else {
+        None
+    };
+    let unaddressed = (opening == Opening::Ours && unaddressed(pass, channel))
+        .then(|| (Reason::NoAddress, channel.address.map_or(Detail::None, Detail::Address)));
+    let refused = |purpose| {
+        let refusal = refusal(pass, channel, purpose, opening);
+        refusal.map(|reason| (reason, Detail::Consent(purpose))).or(unaddressed)
+    };
     let state = ChannelState {
-        forbidden: !request.allowed_channels.is_empty() && !request.allowed_channels.contains(&channel.id),
-        marketing: refusal(pass, channel, Purpose::Marketing, opening),
-        service: refusal(pass, channel, Purpose::Service, opening),
-        unaddressed: opening == Opening::Ours && unaddressed(pass, channel),
+        barred,
+        marketing: refused(Purpose::Marketing),
+        service: refused(Purpose::Service),
         quiet_until: if opening == Opening::Ours { contact::quiet_until(pass, channel) } else { None },
         preference: preference(pass, channel),
     };

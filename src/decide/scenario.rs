@@ -22,25 +22,59 @@ const RANKINGS_MAX: usize = 4;
 /// Most arm keys tried for one that is in the arm a scenario wants.
 const ARM_KEYS_MAX: u128 = 100_000;
 
-/// Runs one scenario, exploration off, nothing learned yet: propensities are
-/// the base rates.
-///
-/// # Errors
-/// A line per expectation that did not hold: what was expected and what came
-/// out instead.
-pub fn run(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<(), Vec<String>> {
-    let decision = decide(ruleset, scenario).map_err(|line| vec![line])?;
-    let failures: Vec<String> = scenario.expect.iter().filter_map(|expected| missed(&decision, expected)).collect();
-    if failures.is_empty() { Ok(()) } else { Err(failures) }
+/// What the scenarios of one ruleset run with: exploration off, nothing learned
+/// yet (propensities are the base rates), nothing paused.
+pub struct Runner {
+    snapshot: Snapshot,
+    scratch: Scratch,
 }
 
-/// The decision of a scenario, with full trace and view.
+impl Runner {
+    /// Lays out what decisions look up, once for all scenarios.
+    pub fn of(ruleset: &Arc<Ruleset>) -> Self {
+        let snapshot = Snapshot::new(ruleset.clone(), Arc::new(base_rates(ruleset)), Arc::default());
+        Self { snapshot, scratch: Scratch::default() }
+    }
+
+    /// Runs one scenario.
+    ///
+    /// # Errors
+    /// A line per expectation that did not hold: what was expected and what
+    /// came out instead.
+    pub fn run(&mut self, scenario: &Scenario) -> Result<(), Vec<String>> {
+        let decision = self.decide(scenario).map_err(|line| vec![line])?;
+        let failures: Vec<String> = scenario.expect.iter().filter_map(|expected| missed(&decision, expected)).collect();
+        if failures.is_empty() { Ok(()) } else { Err(failures) }
+    }
+
+    /// The decision of a scenario, with full trace and view.
+    ///
+    /// # Errors
+    /// The rules hold out nobody (or everybody) and the scenario wants otherwise.
+    pub fn decide(&mut self, scenario: &Scenario) -> Result<Decision, String> {
+        decide_with(&self.snapshot, &mut self.scratch, scenario)
+    }
+}
+
+/// Runs one scenario by itself; for many use a [`Runner`].
 ///
 /// # Errors
-/// The rules hold out nobody (or everybody) and the scenario wants otherwise.
+/// As [`Runner::run`].
+pub fn run(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<(), Vec<String>> {
+    Runner::of(ruleset).run(scenario)
+}
+
+/// The decision of one scenario by itself; for many use a [`Runner`].
+///
+/// # Errors
+/// As [`Runner::decide`].
 pub fn decide(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<Decision, String> {
+    Runner::of(ruleset).decide(scenario)
+}
+
+fn decide_with(snapshot: &Snapshot, scratch: &mut Scratch, scenario: &Scenario) -> Result<Decision, String> {
+    let ruleset = &*snapshot.ruleset;
     let profile = &profile(ruleset, scenario)?;
-    let snapshot = Snapshot::new(ruleset.clone(), Arc::new(base_rates(ruleset)), Arc::default());
     let mut request = scenario.request.clone();
     // PREVIEW never explores.
     (request.intent, request.view, request.trace) = (Intent::Preview, View::Full, Trace::Full);
@@ -48,10 +82,9 @@ pub fn decide(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<Decision, S
     let refused = slots(ruleset, &scenario.refused);
     let mut denied: Vec<Denied> =
         refused.into_iter().map(|offer| Denied { offer, reason: Reason::ClaimRefused }).collect();
-    let mut scratch = Scratch::default();
     let mut again = |denied: &[Denied]| {
         let inputs = Inputs {
-            snapshot: &snapshot,
+            snapshot,
             profile,
             matched: if scenario.known { Match::Known } else { Match::Anonymous },
             request: &request,
@@ -65,8 +98,8 @@ pub fn decide(ruleset: &Arc<Ruleset>, scenario: &Scenario) -> Result<Decision, S
             consistency_token: "",
             signer: &Plain,
         };
-        let ranking = rank(&inputs, &mut scratch);
-        compose(&inputs, &ranking, &mut scratch)
+        let ranking = rank(&inputs, scratch);
+        compose(&inputs, &ranking, scratch)
     };
     let mut composed = again(&denied);
     for _ in 1..RANKINGS_MAX {

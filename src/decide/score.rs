@@ -1,32 +1,25 @@
 //! Stage 5: what a candidate is worth, and the holdout.
 
-use crate::{
-    domain::{Factors, Match, Purpose, Reason},
-    rules::Offer,
-};
+use crate::domain::{ChannelSlot, Factors, Match, OfferSlot, Reason};
 
-use super::{
-    holdout, reach,
-    scratch::{Candidate, Pass},
-    trace::Detail,
-};
+use super::{holdout, pass::Pass, plan::Card, trace::Detail};
 
-/// Fills the factors of the open candidates. A value that cannot be computed
-/// drops the candidate; a context weight that cannot is neutral. Marketing of a
-/// held-out customer is dropped after that, so that both arms are counted at
-/// the same point.
+/// Values the open candidates. A value that cannot be computed drops the
+/// candidate; a context weight that cannot is neutral. Marketing of a held-out
+/// customer is dropped after that, so that both arms are counted at the same
+/// point.
 pub(super) fn score(pass: &mut Pass<'_>) {
     let held_out = pass.inputs.matched == Match::Known && holdout::in_holdout(pass.rules, pass.inputs.profile.arm_key);
     let mut pool = std::mem::take(&mut pass.tables.pool);
     for candidate in pool.iter_mut().filter(|c| c.is_open()) {
-        let offer = pass.rules.offer(candidate.offer);
-        match factors(pass, offer, candidate) {
-            None => candidate.drop_for(Reason::ValueUnknown, Detail::None),
-            Some(factors) => candidate.factors = factors,
-        }
-        let concerned = offer.purpose == Purpose::Marketing && !offer.holdout_exempt;
-        if concerned && candidate.is_open() {
-            pass.ranking.exposable |= is_worth_it(offer, candidate.factors.net_priority);
+        let card = pass.plan.offers.card(candidate.offer);
+        let Some(factors) = factors(pass, card, candidate.offer, candidate.channel) else {
+            candidate.drop_for(Reason::ValueUnknown, Detail::None);
+            continue;
+        };
+        candidate.net_priority = factors.net_priority;
+        if card.held {
+            pass.ranking.exposable |= is_worth_it(card, factors.net_priority);
             if held_out {
                 pass.ranking.holdout_hit = pass.ranking.exposable;
                 candidate.drop_for(Reason::Holdout, Detail::None);
@@ -37,18 +30,23 @@ pub(super) fn score(pass: &mut Pass<'_>) {
 }
 
 /// Whether a net priority beats doing nothing and reaches the floor.
-pub(super) fn is_worth_it(offer: &Offer, net_priority: f64) -> bool {
-    net_priority > 0.0 && offer.floor.is_none_or(|floor| net_priority >= floor)
+fn is_worth_it(card: &Card, net_priority: f64) -> bool {
+    net_priority > 0.0 && net_priority >= card.floor
 }
 
-fn factors(pass: &mut Pass<'_>, offer: &Offer, candidate: &Candidate) -> Option<Factors> {
-    let preference = reach::state(pass, candidate.channel).preference;
-    let rate = pass.inputs.snapshot.models.rate(candidate.offer, candidate.channel);
-    let value = offer.value.value(&pass.facts)?;
-    let channel_cost = pass.rules.channel(candidate.channel).cost;
-    let stated = offer.context_weight.as_ref().and_then(|w| w.value(&pass.facts));
-    let context_weight = stated.map_or(1.0, |w| w.max(0.0));
-    let net = rate.propensity * (value - channel_cost) * context_weight * preference * offer.lever;
+/// What makes an offer on a channel worth what it is; `None` when its value
+/// cannot be computed.
+#[inline]
+pub(super) fn factors(pass: &Pass<'_>, card: &Card, offer: OfferSlot, channel: ChannelSlot) -> Option<Factors> {
+    let preference = pass.tables.channels[channel.index()].map_or(1.0, |state| state.preference);
+    let rate = pass.inputs.snapshot.models.rate(offer, channel);
+    let value = match card.value {
+        Some(value) => value,
+        None => pass.rules.offer(offer).value.value(&pass.facts)?,
+    };
+    let channel_cost = pass.rules.channel(channel).cost;
+    let context_weight = if card.weighed { context_weight(pass, offer) } else { 1.0 };
+    let net = rate.propensity * (value - channel_cost) * context_weight * preference * card.lever;
     net.is_finite().then_some(Factors {
         propensity: rate.propensity,
         evidence: rate.trials,
@@ -56,8 +54,13 @@ fn factors(pass: &mut Pass<'_>, offer: &Offer, candidate: &Candidate) -> Option<
         channel_cost,
         context_weight,
         preference,
-        lever: offer.lever,
+        lever: card.lever,
         net_priority: net,
         choice_probability: 0.0,
     })
+}
+
+fn context_weight(pass: &Pass<'_>, offer: OfferSlot) -> f64 {
+    let stated = pass.rules.offer(offer).context_weight.as_ref().and_then(|w| w.value(&pass.facts));
+    stated.map_or(1.0, |w| w.max(0.0))
 }

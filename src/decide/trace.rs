@@ -1,14 +1,18 @@
 //! Verdicts in words, made only when they are asked for.
 
 use crate::{
-    domain::{AttrSlot, LimitSlot, OfferSlot, Purpose, Reason, Stage, Timestamp, Trace, TraceReport, Verdict},
+    domain::{AttrSlot, Factors, LimitSlot, OfferSlot, Purpose, Reason, Stage, Timestamp, Trace, TraceReport, Verdict},
     rules::{Ruleset, Window},
 };
 
 use super::{
-    Ranking,
+    Ranking, Winner,
     history::Mark,
-    scratch::{Candidate, Question, Standing},
+    pass::Pass,
+    pauses,
+    question::Question,
+    score,
+    scratch::{Candidate, Standing},
 };
 
 /// What precisely dropped a candidate; put in words by [`words`].
@@ -38,20 +42,24 @@ pub(super) enum Detail {
 }
 
 /// The verdict on an offer dropped before channels count.
-pub(super) fn offer_verdict(rules: &Ruleset, question: &Question<'_>, offer: OfferSlot, reason: Reason) -> Verdict {
+pub(super) fn offer_verdict(pass: &Pass<'_>, question: &Question<'_>, offer: OfferSlot, reason: Reason) -> Verdict {
     Verdict {
-        offer: rules.offer(offer).name_id.clone(),
+        offer: pass.rules.offer(offer).name_id.clone(),
         channel: None,
         placement: question.placement.map(|p| p.name.clone()).unwrap_or_default(),
         stage: reason.stage(),
         reason: Some(reason),
-        detail: String::new(),
+        detail: match reason {
+            Reason::Paused => pauses::offer_words(pass.rules, &pass.inputs.snapshot.pauses, offer),
+            _ => String::new(),
+        },
         factors: None,
     }
 }
 
 /// The verdict on a candidate.
-pub(super) fn verdict(rules: &Ruleset, question: &Question<'_>, candidate: &Candidate) -> Verdict {
+pub(super) fn verdict(pass: &Pass<'_>, question: &Question<'_>, candidate: &Candidate) -> Verdict {
+    let rules = pass.rules;
     let reason = match candidate.standing {
         Standing::Dropped(reason) => Some(reason),
         Standing::Open | Standing::Benched | Standing::Won => None,
@@ -63,9 +71,20 @@ pub(super) fn verdict(rules: &Ruleset, question: &Question<'_>, candidate: &Cand
         placement: question.placement.map(|p| p.name.clone()).unwrap_or_default(),
         stage: reason.map_or(Stage::Arbitrate, Reason::stage),
         reason,
-        detail: words(rules, candidate),
-        factors: scored.then_some(candidate.factors),
+        detail: match reason {
+            Some(Reason::Paused) => pauses::channel_words(rules, &pass.inputs.snapshot.pauses, candidate.channel),
+            _ => words(rules, candidate),
+        },
+        factors: if scored { factors(pass, candidate) } else { None },
     }
+}
+
+fn factors(pass: &Pass<'_>, candidate: &Candidate) -> Option<Factors> {
+    let same = |w: &&Winner| w.offer == candidate.offer && w.channel == candidate.channel;
+    if candidate.standing == Standing::Won {
+        return pass.ranking.winners.iter().rfind(same).map(|w| w.factors);
+    }
+    score::factors(pass, pass.plan.offers.card(candidate.offer), candidate.offer, candidate.channel)
 }
 
 fn words(rules: &Ruleset, candidate: &Candidate) -> String {

@@ -1,6 +1,7 @@
 //! The nouns: plain data every other room speaks of. No serialisation, no
 //! transport, no clock, no randomness, no I/O.
 
+pub mod audit;
 pub mod decision;
 pub mod event;
 pub mod facts;
@@ -11,12 +12,14 @@ pub mod pause;
 pub mod profile;
 pub mod reason;
 pub mod request;
+pub mod revision;
 pub mod schema;
 pub mod tallies;
 pub mod time;
 pub mod token;
 pub mod value;
 
+pub use audit::{AuditAction, AuditEntry};
 pub use decision::{
     AgentView, ChannelVerdict, Decision, Degraded, DegradedSet, Factors, Level, Match, Message, PlacementAnswer,
     PlacementStatus, Presentation, SilenceReason, TraceReport, Verdict,
@@ -24,7 +27,7 @@ pub use decision::{
 pub use event::{Event, EventKind, ItemLine};
 pub use facts::{Cell, Facts};
 pub use ids::*;
-pub use offer_set::OfferSet;
+pub use offer_set::{BLOCK_BITS, Block, OfferSet};
 pub use outcome::{OutcomeSet, OutcomeType};
 pub use pause::{Pause, PauseKind, Pauses};
 pub use profile::{
@@ -33,6 +36,7 @@ pub use profile::{
 };
 pub use reason::{Reason, Stage};
 pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, Trace, View};
+pub use revision::{Activation, Revision, RevisionOrigin};
 pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Trait};
 pub use tallies::{Effect, Tallies, Tally};
 pub use time::{Date, Timestamp};

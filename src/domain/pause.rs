@@ -70,4 +70,42 @@ impl Pauses {
         let at = self.list.binary_search_by(|pause| (pause.kind, &*pause.id).cmp(&(kind, id))).ok()?;
         self.list.get(at)
     }
+
+    /// The next version, with one more thing paused, or its pause replaced.
+    pub fn with(&self, pause: Pause) -> Self {
+        let mut next = self.without(pause.kind, &pause.id);
+        let at = next.list.partition_point(|other| (other.kind, &other.id) < (pause.kind, &pause.id));
+        next.list.insert(at, pause);
+        next
+    }
+
+    /// The next version, with a thing not paused.
+    pub fn without(&self, kind: PauseKind, id: &str) -> Self {
+        let others = self.list.iter().filter(|pause| pause.kind != kind || &*pause.id != id);
+        Self { version: self.version + 1, list: others.cloned().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(kind: PauseKind, id: &str) -> Pause {
+        Pause { kind, id: id.into(), reason: "why".into(), author: "ann".into(), since: Timestamp(1) }
+    }
+
+    #[test]
+    fn pauses_stay_sorted_and_single() {
+        let mut pauses = Pauses::default();
+        for (kind, id) in [(PauseKind::Channel, "web"), (PauseKind::Offer, "b"), (PauseKind::Offer, "a")] {
+            pauses = pauses.with(pause(kind, id));
+        }
+        let again = pauses.with(pause(PauseKind::Offer, "b"));
+        assert_eq!((again.list.clone(), again.version), (pauses.list.clone(), 4));
+        let ids: Vec<&str> = again.list.iter().map(|pause| &*pause.id).collect();
+        assert_eq!(ids, ["a", "b", "web"]);
+        assert!(again.get(PauseKind::Offer, "b").is_some() && again.get(PauseKind::Group, "b").is_none());
+        let less = again.without(PauseKind::Offer, "b");
+        assert!(less.get(PauseKind::Offer, "b").is_none() && less.list.len() == 2 && less.version == 5);
+    }
 }

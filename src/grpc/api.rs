@@ -8,7 +8,7 @@ use tonic::Status;
 use crate::{
     app::{App, AppError, EventInput, Explanation, Violation},
     decide::Snapshot,
-    domain::{Currency, DecisionId, Timestamp, Trace, View},
+    domain::{Currency, Decision, DecisionId, Timestamp, Trace, View},
     proto,
 };
 
@@ -17,7 +17,7 @@ use super::convert::{
     decision::{self, Shown},
     event,
     reading::NAME_BYTES_MAX,
-    request, ruleset,
+    request, ruleset, wire,
 };
 
 /// Exported decisions that wait for a slow reader.
@@ -56,12 +56,32 @@ impl Api {
     /// # Errors
     /// As [`App::decide`]; every violation.
     pub async fn decide(&self, wire: proto::DecideRequest) -> Answer<proto::DecideResponse> {
+        self.decide_and(wire, decision::write).await
+    }
+
+    /// Answers a question, the answer appended to a buffer.
+    ///
+    /// # Errors
+    /// As [`Api::decide`].
+    pub async fn decide_into(&self, wire: proto::DecideRequest, mut into: Vec<u8>) -> Answer<Vec<u8>> {
+        self.decide_and(wire, |answer, shown| {
+            wire::write(answer, shown, &mut into);
+            into
+        })
+        .await
+    }
+
+    async fn decide_and<T>(
+        &self,
+        wire: proto::DecideRequest,
+        write: impl FnOnce(&Decision, Shown<'_>) -> T,
+    ) -> Answer<T> {
         let snapshot = self.app.current();
         let currency = snapshot.ruleset.currency;
         let request = self.read(&snapshot, |reading| request::read(reading, wire))?;
         let shown = Shown { view: request.view, trace: request.trace, currency: &currency };
         let decision = self.app.decide(snapshot, request).await?;
-        Ok(decision::write(&decision, shown))
+        Ok(write(&decision, shown))
     }
 
     /// Records an answer and answers the same question again.

@@ -3,9 +3,11 @@
 pub mod api;
 pub mod codec;
 pub mod convert;
+mod publishing;
 pub mod status;
 pub mod structs;
 pub mod timestamp;
+pub mod unary;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
@@ -20,6 +22,10 @@ use crate::proto::{
 /// Most bytes of a request, on both transports: 1 MiB and room for the names
 /// around it, so that a text of 1 MiB is refused by the name of its field.
 pub const MESSAGE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+/// Most bytes of a request or answer that carries rule files: ten thousand
+/// offers are about 10 MB.
+pub const RULES_BYTES_MAX: usize = 64 << 20;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -90,5 +96,67 @@ impl RulesetService for Api {
 
     async fn get_report(&self, _: Request<proto::GetReportRequest>) -> Answer<proto::GetReportResponse> {
         Ok(Response::new(self.report()))
+    }
+
+    async fn pause(&self, request: Request<proto::PauseRequest>) -> Answer<proto::PauseResponse> {
+        Api::pause(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resume(&self, request: Request<proto::ResumeRequest>) -> Answer<proto::ResumeResponse> {
+        Api::resume(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_pauses(&self, _: Request<proto::ListPausesRequest>) -> Answer<proto::ListPausesResponse> {
+        Ok(Response::new(self.pauses()))
+    }
+
+    async fn validate_revision(
+        &self,
+        request: Request<proto::ValidateRevisionRequest>,
+    ) -> Answer<proto::ValidateRevisionResponse> {
+        Api::validate_revision(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn evaluate_reach(
+        &self,
+        request: Request<proto::EvaluateReachRequest>,
+    ) -> Answer<proto::EvaluateReachResponse> {
+        Api::evaluate_reach(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn publish_revision(
+        &self,
+        request: Request<proto::PublishRevisionRequest>,
+    ) -> Answer<proto::PublishRevisionResponse> {
+        Api::publish_revision(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rollback_revision(
+        &self,
+        request: Request<proto::RollbackRevisionRequest>,
+    ) -> Answer<proto::RollbackRevisionResponse> {
+        Api::rollback_revision(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<proto::ListRevisionsRequest>,
+    ) -> Answer<proto::ListRevisionsResponse> {
+        self.revisions(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_revision(&self, request: Request<proto::GetRevisionRequest>) -> Answer<proto::GetRevisionResponse> {
+        Api::get_revision(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn diff_revisions(
+        &self,
+        request: Request<proto::DiffRevisionsRequest>,
+    ) -> Answer<proto::DiffRevisionsResponse> {
+        Api::diff_revisions(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_audit(&self, request: Request<proto::ListAuditRequest>) -> Answer<proto::ListAuditResponse> {
+        self.audit(request.into_inner()).await.map(Response::new)
     }
 }

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    app::{AppError, Violation},
+    app::{AppError, PublishReport, Severity, Violation},
     store::StoreError,
 };
 
@@ -24,6 +24,9 @@ impl From<AppError> for Status {
             AppError::NotFound(text) => with_info(Code::NotFound, "NOT_FOUND", &text),
             AppError::AlreadyExists(text) => with_info(Code::AlreadyExists, "ALREADY_EXISTS", &text),
             AppError::FailedPrecondition(text) => with_info(Code::FailedPrecondition, "FAILED_PRECONDITION", &text),
+            AppError::Aborted(text) => with_info(Code::Aborted, "ABORTED", &text),
+            AppError::Unavailable(text) => with_info(Code::Unavailable, "UNAVAILABLE", &text),
+            AppError::Refused(report) => refused(&report),
             AppError::Exhausted(text) => with_info(Code::ResourceExhausted, "EXHAUSTED", &text),
             AppError::Store(error) => store(&error),
         }
@@ -46,6 +49,17 @@ fn store(error: &StoreError) -> Status {
 pub fn invalid(violations: Vec<Violation>) -> Status {
     let total = violations.len();
     let mut details = info("INVALID_FIELDS");
+    add_violations(violations, &mut details);
+    let message = match total {
+        1 => "reading the request: 1 invalid field".to_owned(),
+        _ => format!("reading the request: {total} invalid fields"),
+    };
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// As many as fit.
+fn add_violations(violations: Vec<Violation>, details: &mut ErrorDetails) {
+    let total = violations.len();
     let mut bytes = 0;
     for (listed, violation) in violations.into_iter().enumerate() {
         bytes += violation.field.len() + violation.description.len();
@@ -55,11 +69,27 @@ pub fn invalid(violations: Vec<Violation>) -> Status {
         }
         details.add_bad_request_violation(violation.field, violation.description);
     }
-    let message = match total {
-        1 => "reading the request: 1 invalid field".to_owned(),
-        _ => format!("reading the request: {total} invalid fields"),
+}
+
+/// Rules that are refused: text that does not compile is the caller's mistake,
+/// and what only fails a check could be forced.
+fn refused(report: &PublishReport) -> Status {
+    let violation = |field: &str, line: &String| Violation { field: field.to_owned(), description: line.clone() };
+    let errors = report.errors.iter().map(|line| violation("files", line));
+    let findings = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let findings = findings.map(|finding| violation("findings", &finding.to_string()));
+    let scenarios = report.scenario_failures.iter().map(|line| violation("scenarios", line));
+    let reach = report.reach_violations.iter().map(|line| violation("reach", line));
+    let violations: Vec<Violation> = errors.chain(findings).chain(scenarios).chain(reach).collect();
+    let (code, reason) = match report.errors.is_empty() {
+        true => (Code::FailedPrecondition, "CHECKS_FAILED"),
+        false => (Code::InvalidArgument, "RULES_REFUSED"),
     };
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    let (revision, total) = (report.revision, violations.len());
+    let message = format!("revision `{revision}` is refused: {total} mistakes; validate it for the whole report");
+    let mut details = info(reason);
+    add_violations(violations, &mut details);
+    Status::with_error_details(code, message, details)
 }
 
 /// A status with a machine-readable reason.

@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::grpc::{MESSAGE_BYTES_MAX, status};
+use crate::grpc::status;
 
 use super::path;
 
-/// Reads a message. The nesting is bounded by the parser (128 levels).
+/// Reads a message of at most so many bytes. The nesting is bounded by the parser (128 levels).
 ///
 /// # Errors
 /// The answer that says what is wrong with the body.
-pub async fn read<Q: DeserializeOwned>(request: Request) -> Result<Q, Response> {
+pub async fn read<Q: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<Q, Response> {
     if !is_json(request.headers()) {
         let message = "the content type is not `application/json`: send JSON";
         let status = status::with_info(Code::InvalidArgument, "CONTENT_TYPE", message);
         return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status));
     }
-    let Ok(bytes) = body::to_bytes(request.into_body(), MESSAGE_BYTES_MAX).await else {
-        let message = format!("the body is incomplete, or longer than {MESSAGE_BYTES_MAX} bytes");
+    let Ok(bytes) = body::to_bytes(request.into_body(), bytes_max).await else {
+        let message = format!("the body is incomplete, or longer than {bytes_max} bytes");
         let status = status::with_info(Code::InvalidArgument, "BODY", &message);
         return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &status));
     };

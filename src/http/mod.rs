@@ -21,12 +21,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use crate::{
-    grpc::{Api, status},
+    grpc::{Api, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status},
     proto,
 };
 
 /// Every route and its method.
-pub const ROUTES: [(&str, &str); 12] = [
+pub const ROUTES: [(&str, &str); 23] = [
     ("POST", "/v1/decide"),
     ("POST", "/v1/respond"),
     ("POST", "/v1/explain"),
@@ -37,6 +37,17 @@ pub const ROUTES: [(&str, &str); 12] = [
     ("GET", "/v1/ruleset:active"),
     ("GET", "/v1/offers"),
     ("GET", "/v1/report"),
+    ("POST", "/v1/pauses:pause"),
+    ("POST", "/v1/pauses:resume"),
+    ("GET", "/v1/pauses"),
+    ("POST", "/v1/revisions:validate"),
+    ("POST", "/v1/revisions:reach"),
+    ("POST", "/v1/revisions:publish"),
+    ("POST", "/v1/revisions:rollback"),
+    ("GET", "/v1/revisions"),
+    ("POST", "/v1/revisions:get"),
+    ("POST", "/v1/revisions:diff"),
+    ("GET", "/v1/audit"),
     ("GET", "/c/{token}"),
     ("GET", "/"),
 ];
@@ -44,7 +55,7 @@ pub const ROUTES: [(&str, &str); 12] = [
 /// The routes over these calls.
 pub fn router(api: &Api) -> Router {
     let link_api = api.clone();
-    Router::new()
+    publishing(api)
         .route("/v1/decide", call(api, |api, body| async move { api.decide(body).await }))
         .route("/v1/respond", call(api, |api, body| async move { api.respond(body).await }))
         .route("/v1/explain", call(api, |api, body| async move { api.explain(body).await }))
@@ -53,7 +64,13 @@ pub fn router(api: &Api) -> Router {
         .route("/v1/customers:upsert", call(api, |api, body| async move { api.upsert_customer(body).await }))
         .route("/v1/customers:doNotContact", call(api, |api, body| async move { api.do_not_contact(body).await }))
         .route("/v1/ruleset:active", look(api, |api, _| Ok(api.revision())))
-        .route("/v1/offers", look(api, |api, request| api.offers(&page(request)?)))
+        .route(
+            "/v1/offers",
+            look(api, |api, request| {
+                let (page_size, page_token) = page(request)?;
+                api.offers(&proto::ListOffersRequest { page_size, page_token })
+            }),
+        )
         .route("/v1/report", look(api, |api, _| Ok(api.report())))
         .route(
             "/c/{token}",
@@ -64,6 +81,32 @@ pub fn router(api: &Api) -> Router {
         .method_not_allowed_fallback(wrong_method)
 }
 
+/// The routes that change the rules, and those that stop things at once.
+fn publishing(api: &Api) -> Router {
+    Router::new()
+        .route("/v1/pauses:pause", call(api, |api, body| async move { api.pause(body).await }))
+        .route("/v1/pauses:resume", call(api, |api, body| async move { api.resume(body).await }))
+        .route("/v1/pauses", look(api, |api, _| Ok(api.pauses())))
+        .route("/v1/revisions:validate", call_long(api, |api, body| async move { api.validate_revision(body).await }))
+        .route("/v1/revisions:reach", call_long(api, |api, body| async move { api.evaluate_reach(body).await }))
+        .route("/v1/revisions:publish", call_long(api, |api, body| async move { api.publish_revision(body).await }))
+        .route("/v1/revisions:rollback", call(api, |api, body| async move { api.rollback_revision(body).await }))
+        .route("/v1/revisions:get", call(api, |api, body| async move { api.get_revision(body).await }))
+        .route("/v1/revisions:diff", call(api, |api, body| async move { api.diff_revisions(body).await }))
+        .route(
+            "/v1/revisions",
+            browse(api, |api, (page_size, page_token)| async move {
+                api.revisions(proto::ListRevisionsRequest { page_size, page_token }).await
+            }),
+        )
+        .route(
+            "/v1/audit",
+            browse(api, |api, (page_size, page_token)| async move {
+                api.audit(proto::ListAuditRequest { page_size, page_token }).await
+            }),
+        )
+}
+
 /// A call: JSON of a message in, JSON of a message out.
 fn call<Q, A, F, R>(api: &Api, handler: F) -> MethodRouter
 where
@@ -72,9 +115,30 @@ where
     F: Fn(Api, Q) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<A, Status>> + Send + 'static,
 {
+    call_up_to(api, MESSAGE_BYTES_MAX, handler)
+}
+
+/// A call whose message may carry rule files.
+fn call_long<Q, A, F, R>(api: &Api, handler: F) -> MethodRouter
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + 'static,
+    F: Fn(Api, Q) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    call_up_to(api, RULES_BYTES_MAX, handler)
+}
+
+fn call_up_to<Q, A, F, R>(api: &Api, bytes_max: usize, handler: F) -> MethodRouter
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + 'static,
+    F: Fn(Api, Q) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<A, Status>> + Send + 'static,
+{
     let api = api.clone();
     post(move |request: Request| async move {
-        match json::read(request).await {
+        match json::read(request, bytes_max).await {
             Ok(message) => json::answer(handler(api, message).await),
             Err(refused) => refused,
         }
@@ -91,20 +155,37 @@ where
     get(move |request: Request| async move { json::answer(handler(&api, &request)) })
 }
 
-/// The page a query asks for: `?pageSize=10&pageToken=winback`.
-fn page(request: &Request) -> Result<proto::ListOffersRequest, Status> {
-    let mut page = proto::ListOffersRequest::default();
+/// A look at a page of a long list.
+fn browse<A, F, R>(api: &Api, handler: F) -> MethodRouter
+where
+    A: Serialize + 'static,
+    F: Fn(Api, (i32, String)) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    let api = api.clone();
+    get(move |request: Request| async move {
+        match page(&request) {
+            Ok(page) => json::answer(handler(api, page).await),
+            Err(refused) => json::refused(&refused),
+        }
+    })
+}
+
+/// The size and token of the page that a query asks for:
+/// `?pageSize=10&pageToken=winback`.
+fn page(request: &Request) -> Result<(i32, String), Status> {
+    let (mut page_size, mut page_token) = (0, String::new());
     for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
             "pageSize" | "page_size" => {
-                page.page_size = value.parse().map_err(|_| status::undecodable("`pageSize` is not a whole number"))?;
+                page_size = value.parse().map_err(|_| status::undecodable("`pageSize` is not a whole number"))?;
             }
-            "pageToken" | "page_token" => page.page_token = value.to_owned(),
+            "pageToken" | "page_token" => page_token = value.to_owned(),
             _ => return Err(status::undecodable("the query has an unknown field: give `pageSize` or `pageToken`")),
         }
     }
-    Ok(page)
+    Ok((page_size, page_token))
 }
 
 fn index() -> String {

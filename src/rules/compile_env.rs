@@ -4,15 +4,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{Currency, Schema};
 
-use super::{Position, RuleError};
+use super::{Position, RuleError, condition::ParsedTexts};
 
 /// Where a piece of rule text stands in its file.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// Of the first content character of the scalar.
     pub position: Position,
-    /// The whole file's text, for snippets.
+    /// The file's text for snippets: all of it, or the part around the scalar.
     pub source: Arc<str>,
+    /// The line of the file, from 1, that `source` begins with.
+    pub first_line: u32,
     /// Whether an offset in the text maps to a column of the file: true of
     /// single-line plain and quoted scalars without escapes.
     pub exact_columns: bool,
@@ -27,9 +29,13 @@ pub struct CompileEnv<'a> {
     pub currency: Currency,
     /// The segments by name, as text: they are compiled into their readers.
     pub segments: &'a HashMap<Arc<str>, SegmentSource>,
+    /// The macros by name, as text.
+    pub macros: &'a HashMap<Arc<str>, SegmentSource>,
+    /// Texts parsed before, where somebody keeps them.
+    pub parsed: Option<&'a ParsedTexts>,
 }
 
-/// The text of a segment.
+/// The text of a segment or macro.
 #[derive(Clone, Debug)]
 pub struct SegmentSource {
     /// Its CEL text.
@@ -71,7 +77,7 @@ impl Origin {
     /// Walks the file's text and the scalar's side by side, taking any run of
     /// white space for any other: block scalars are indented and folded.
     fn aligned(&self, text: &str, offset: usize) -> Option<Position> {
-        let mut file = FileWalk::new(&self.source, &self.position)?;
+        let mut file = FileWalk::new(self)?;
         let mut chars = text.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
             if c.is_whitespace() {
@@ -95,13 +101,33 @@ impl Origin {
     }
 
     fn snippet(&self, position: &Position) -> String {
-        let Some(line) = self.source.lines().nth((position.line as usize).saturating_sub(1)) else {
+        let Some(line) = self.source.lines().nth(position.line.saturating_sub(self.first_line) as usize) else {
             return String::new();
         };
         let at = (position.column as usize).saturating_sub(1);
         let from = at.saturating_sub(SNIPPET_CHARS_MAX / 2);
         let shown: String = line.chars().skip(from).take(SNIPPET_CHARS_MAX).map(plain_char).collect();
         format!("{shown}\n{}^", " ".repeat(at - from))
+    }
+}
+
+/// Lines of one file that now stand elsewhere in it.
+#[derive(Clone, Debug)]
+pub struct Moved<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// The lines, where they stood.
+    pub lines: std::ops::Range<u32>,
+    /// How many lines further down they stand now.
+    pub by: i64,
+}
+
+impl Moved<'_> {
+    /// Moves a place that is in these lines; others stay.
+    pub fn apply(&self, position: &mut Position) {
+        if self.lines.contains(&position.line) && *position.path == *self.path {
+            position.line = u32::try_from(i64::from(position.line) + self.by).unwrap_or(u32::MAX);
+        }
     }
 }
 
@@ -120,8 +146,9 @@ struct FileWalk<'a> {
 }
 
 impl<'a> FileWalk<'a> {
-    fn new(source: &'a str, start: &Position) -> Option<Self> {
-        let mut walk = Self { rest: source.chars().peekable(), line: 1, column: 1 };
+    fn new(origin: &'a Origin) -> Option<Self> {
+        let start = &origin.position;
+        let mut walk = Self { rest: origin.source.chars().peekable(), line: origin.first_line, column: 1 };
         while (walk.line, walk.column) < (start.line, start.column) {
             walk.peek()?;
             walk.advance();
@@ -159,7 +186,7 @@ impl<'a> FileWalk<'a> {
 pub(super) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
     let limit = if wrong.chars().count() <= 4 { 1 } else { 1 + wrong.chars().count() / 4 };
     let nearest = known.map(|name| (edits(wrong, name), name)).filter(|(edits, _)| *edits <= limit).min();
-    nearest.map_or_else(String::new, |(_, name)| format!(", did you mean `{name}`?"))
+    nearest.map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"))
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two names.

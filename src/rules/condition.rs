@@ -3,7 +3,9 @@
 //!
 //! Text walks through `scan` (tokens, limits), `order` (mistakes an author
 //! makes), `syntax` (the CEL parser) and `check` (types) into a `tree`,
-//! which runs on `scalar` values and is explained by `explain`.
+//! which `run` evaluates on `scalar` values and `explain` explains. Segments and
+//! macros are put in by `inline`, elements of lists and sets are named by `walks`.
+//! For the index over many conditions, `normal` lays the tree out as rows of literals.
 //!
 //! The logic is CEL's, with an evaluation error read as unknown. It differs in
 //! what CEL has no word for: `money` and `date` values, ints and doubles in one
@@ -12,28 +14,49 @@
 
 mod check;
 mod explain;
+mod expression;
+pub mod functions;
+mod inline;
 mod leaves;
+mod lint;
 mod literals;
+mod missing;
+mod moment;
 mod names;
+mod normal;
+mod normal_leaf;
+#[cfg(test)]
+#[path = "condition/tests/normal_reference.rs"]
+pub(super) mod normal_reference;
+mod normal_subject;
+mod normal_values;
 mod order;
-mod parts;
+mod parsed;
+mod run;
 mod scalar;
 mod scan;
 mod syntax;
 mod tree;
 mod types;
+mod walks;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use crate::domain::{Currency, Facts};
+use crate::domain::{AttrSlot, Currency, Facts};
 
-use super::{CompileEnv, Origin, Position, RuleError};
+use super::{CompileEnv, Origin, Position, RuleError, compile_env::Moved};
 use check::{Checker, Shared, Site};
 use explain::Explanation;
-pub use parts::{SimplePart, SimpleParts};
+pub use expression::{Answer, Expression};
+pub use normal::NORMAL_ROWS_MAX;
+pub(super) use normal::{Row, contradict, tidied};
+use normal_subject::Kind;
+pub(super) use normal_subject::{Reading, Subject};
+pub(super) use normal_values::{Ranges, Values};
+pub use parsed::{ParsedText, ParsedTexts};
 use scalar::Scalar;
 use tree::{Test, Value};
 
@@ -49,7 +72,7 @@ pub enum Truth {
 }
 
 /// A compiled condition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Condition {
     /// Its CEL text.
     pub text: Arc<str>,
@@ -57,11 +80,14 @@ pub struct Condition {
     pub position: Position,
     root: Root,
     sites: Box<[Site]>,
+    reads: Box<[AttrSlot]>,
+    /// The kinds of the attributes it reads, by slot.
+    kinds: Box<[(AttrSlot, Kind)]>,
     currency: Currency,
 }
 
 /// What the text comes to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Root {
     Test(Test),
     /// Of a number.
@@ -77,7 +103,11 @@ impl Condition {
     pub fn compile(text: &str, origin: &Origin, env: &CompileEnv<'_>) -> Result<Self, Vec<RuleError>> {
         let mut shared = Shared::new(env);
         let root = Checker::new(text, origin, &mut shared).condition().map(Root::Test);
-        Self::finish(text, origin, root, shared)
+        let condition = Self::finish(text, origin, root, shared)?;
+        match condition.rows() {
+            Some(_) => Ok(condition),
+            None => Err(vec![origin.error(text, 0..text.len(), normal::too_many_rows())]),
+        }
     }
 
     fn finish(text: &str, origin: &Origin, root: Option<Root>, shared: Shared<'_>) -> Result<Self, Vec<RuleError>> {
@@ -87,20 +117,27 @@ impl Condition {
                 text: text.into(),
                 position: origin.position.clone(),
                 root,
+                kinds: normal_subject::kinds(&shared.sites, shared.env.schema),
                 sites: shared.sites.into(),
+                reads: shared.reads.into_iter().collect(),
                 currency: shared.env.currency,
             }),
             _ => {
                 if errors.is_empty() {
                     errors.push(origin.error(text, 0..text.len(), "this is not a condition".into()));
                 }
-                errors.sort_by(|a, b| {
-                    let key = |e: &RuleError| (e.position.path.clone(), e.position.line, e.position.column);
-                    key(a).cmp(&key(b))
-                });
-                Err(errors)
+                Err(sorted(errors))
             }
         }
+    }
+
+    /// The same condition where the part of the file it stands in has moved.
+    /// Parts of segments, which stand elsewhere, stay.
+    pub(super) fn moved(&self, by: &Moved<'_>) -> Self {
+        let mut moved = self.clone();
+        by.apply(&mut moved.position);
+        moved.sites.iter_mut().for_each(|site| by.apply(&mut site.position));
+        moved
     }
 
     /// Whether it is true; quicker than [`Condition::truth`], which tells false
@@ -120,6 +157,12 @@ impl Condition {
         }
     }
 
+    /// What it was compiled to, segments and macros put in, for comparing: two
+    /// conditions of one schema that differ in effect differ in shape.
+    pub fn shape(&self) -> String {
+        format!("{:?}", self.root)
+    }
+
     /// The literals that keep it from being true, with the values read; none
     /// when it is true. Of a conjunction the parts that are not true, of a
     /// disjunction all parts.
@@ -130,6 +173,12 @@ impl Condition {
         }
         told.failed
     }
+}
+
+/// Mistakes in order of their places.
+fn sorted(mut errors: Vec<RuleError>) -> Vec<RuleError> {
+    errors.sort_by_cached_key(|e| (e.position.path.clone(), e.position.line, e.position.column));
+    errors
 }
 
 /// A part of a condition that was not true.
@@ -146,7 +195,7 @@ pub struct FailedLiteral {
 }
 
 /// A number in major units: a constant or a CEL expression.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Number {
     /// The same for everybody.
     Constant(f64),
@@ -168,6 +217,14 @@ impl Number {
             return Ok(Number::Constant(major));
         }
         Condition::finish(text, origin, value.map(Root::Value), shared).map(Number::Expression)
+    }
+
+    /// The same number where the part of the file it stands in has moved.
+    pub(super) fn moved(&self, by: &Moved<'_>) -> Self {
+        match self {
+            Number::Constant(value) => Number::Constant(*value),
+            Number::Expression(condition) => Number::Expression(condition.moved(by)),
+        }
     }
 
     /// Its value; `None` when an attribute is missing or the result is not

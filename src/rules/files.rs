@@ -10,6 +10,10 @@ const DIRECTORY_DEPTH_MAX: usize = 16;
 /// Reads every `*.yaml` and `*.yml` below a directory, sorted by path. Paths in
 /// the result start with the directory's own name as given.
 ///
+/// Links are followed; names that begin with a point are not read. So a mounted
+/// Kubernetes ConfigMap is read once: through the links it shows, not again in
+/// `..data` and the `..2024_...` directory that this leads to.
+///
 /// # Errors
 /// Every file and directory that cannot be read.
 pub fn read_dir(dir: &Path) -> Result<Vec<SourceFile>, RuleErrors> {
@@ -25,6 +29,16 @@ pub fn read_dir(dir: &Path) -> Result<Vec<SourceFile>, RuleErrors> {
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// Reads one rule file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_file(path: &Path) -> Result<SourceFile, RuleErrors> {
+    let mut found = Found::default();
+    found.file(path);
+    found.files.pop().ok_or(RuleErrors { errors: found.errors })
 }
 
 #[derive(Default)]

@@ -67,6 +67,7 @@ pub static ROOT: Section = Section {
         key("context", "list", "empty", "attributes of the request, read as `ctx.NAME`"),
         key("traits", "list", "empty", "computed attributes, read as `p.NAME`"),
         key("segments", "list", "empty", "named conditions, read as `seg.NAME`"),
+        key("macros", "list", "empty", "named expressions, read as `macro.NAME`"),
         key("channels", "list", "empty", "ways to reach a person"),
         key("placements", "list", "empty", "named places that ask"),
         key("issues", "list", "empty", "what offers are about"),
@@ -111,7 +112,7 @@ pub static EVENT: Section = Section {
 
 const ATTRIBUTE_KEYS: &[KeySpec] = &[
     ID,
-    key("type", "bool, int, double, string, enum, set, timestamp, date, money", REQUIRED, "what it holds"),
+    key("type", "bool, int, double, string, enum, set<string>, set, timestamp, date, money", REQUIRED, "what it holds"),
     key("values", "list of text", "required for enum", "the members of an enum"),
     key("default", "a value of the type", NONE, "the value when there is none"),
     key("range", "[smallest, largest]", NONE, "bounds of an int, double or money"),
@@ -167,6 +168,13 @@ pub static SEGMENT: Section = Section {
     name: "segments[]",
     about: "May use other segments, but not itself.",
     keys: &[ID, key("when", "condition", REQUIRED, "who is in it")],
+};
+
+/// `macros[]`.
+pub static MACRO: Section = Section {
+    name: "macros[]",
+    about: "An expression of any type, or a list of literals; put in where it is named. May use segments and other macros, but not itself.",
+    keys: &[ID, key("expression", "expression", REQUIRED, "what stands for its name")],
 };
 
 /// `channels[]`.
@@ -266,6 +274,7 @@ pub static SECTIONS: &[&Section] = &[
     &TRAIT,
     &OPEN,
     &SEGMENT,
+    &MACRO,
     &CHANNEL,
     &QUIET_HOURS,
     &PERMISSION,
@@ -280,11 +289,13 @@ pub static SECTIONS: &[&Section] = &[
     &super::keys_offers::HOLDOUT,
     &super::keys_offers::EXPLORATION,
     &super::keys_offers::PROPENSITY,
+    &super::keys_offers::REACH,
     &super::keys_offers::OFFER,
     &super::keys_offers::SCHEDULE,
     &super::keys_offers::OFFER_LIMIT,
     &super::keys_offers::OFFER_SUPPRESS,
     &super::keys_offers::BUDGET,
+    &super::keys_offers::OFFER_REACH,
     &super::keys_offers::LABELS,
     &super::keys_offers::TREATMENT,
     &super::keys_scenarios::SCENARIO,

@@ -26,6 +26,7 @@ pub static POLICIES: Section = Section {
         key("holdout", "map", "off", "people held out of marketing, to measure its lift"),
         key("exploration", "map", "off", "decisions that explore"),
         key("propensity", "map", "see there", "how propensities are learned"),
+        key("reach", "map", "no limits", "how far one publish may change whom an offer reaches"),
     ],
 };
 
@@ -100,6 +101,41 @@ pub static PROPENSITY: Section = Section {
     keys: &[key("prior_trials", "number > 0", "50", "trials that the base rate counts for")],
 };
 
+/// `policies.reach`.
+pub static REACH: Section = Section {
+    name: "policies.reach",
+    about: "A publish under which an offer gains or loses more is refused, unless it is forced with a reason. Shares are of \
+            a sample of real customers who pass the schedule, `paused` and the three conditions of the offer, judged \
+            without the context of a request; the limits of the new rules count.",
+    keys: &[
+        key(
+            "max_gain_share",
+            "number 0 to 1",
+            NONE,
+            "share of the sampled people who may become eligible for an offer",
+        ),
+        key("max_loss_share", "number 0 to 1", NONE, "share of the sampled people who may no longer be eligible"),
+        key("min_sample", "1 to 1000", "100", "with fewer people in the sample nothing is judged"),
+        key("new_offers", "counted, exempt", "counted", "whether an offer that is new is judged by whom it reaches"),
+        key(
+            "removed_offers",
+            "counted, exempt",
+            "counted",
+            "whether an offer that is removed is judged by whom it reached",
+        ),
+    ],
+};
+
+/// `offers[].reach`.
+pub static OFFER_REACH: Section = Section {
+    name: "offers[].reach",
+    about: "How far one publish may change whom this offer reaches, instead of `policies.reach`.",
+    keys: &[
+        key("max_gain_share", "number 0 to 1", "that of the policies", "share of the sampled people it may gain"),
+        key("max_loss_share", "number 0 to 1", "that of the policies", "share of the sampled people it may lose"),
+    ],
+};
+
 /// `offers[]`.
 pub static OFFER: Section = Section {
     name: "offers[]",
@@ -123,12 +159,14 @@ pub static OFFER: Section = Section {
         key("limits", "list", "empty", "contact limits of this offer"),
         key("suppress", "list", "empty", "what outcomes of this offer suppress"),
         key("budget", "map", NONE, "the most presentations over all customers"),
+        key("reach", "map", "that of the policies", "how far one publish may change whom it reaches"),
         key("placements", "list of placements", "empty", "the places it is meant for"),
         key("open", "bool", "true", "may answer open questions"),
         key("holdout", "included, exempt", "included; service is always exempt", "whether the holdout goes without"),
         key("reason", "map language: template", "empty", "why, in plain words, for agents"),
         key("labels", "map language: map", "empty", "labels of the buttons"),
         key("treatments", "map channel: map language: map", REQUIRED, "its content"),
+        key("allow_lint", "list of finding code", "empty", "findings that are meant as they are"),
     ],
 };
 

@@ -9,9 +9,11 @@ pub mod condition;
 
 mod files;
 pub mod index;
+mod json_schema;
 mod keys;
 mod keys_offers;
 mod keys_scenarios;
+pub mod lint;
 pub mod offer;
 pub mod policy;
 mod read;
@@ -24,19 +26,21 @@ mod suggest;
 pub mod template;
 #[cfg(test)]
 mod tests;
-mod warnings;
 
 pub use channel::*;
-pub use compile::{compile, hash_of};
+pub use compile::{Compiler, Vocabulary, compile, hash_of};
 pub use compile_env::{CompileEnv, Origin, SegmentSource, TemplateEnv};
-pub use condition::{Condition, FailedLiteral, Number, SimplePart, SimpleParts, Truth};
-pub use files::read_dir;
+pub use condition::{Answer, Condition, Expression, FailedLiteral, NORMAL_ROWS_MAX, Number, Truth};
+pub use files::{read_dir, read_file};
 pub use index::{Index, IndexBuffers, Policy};
+pub use json_schema::json_schema;
+pub use lint::{LintFinding, LintSeverity, lint};
 pub use offer::*;
 pub use policy::*;
+pub use read::parse_moment;
 pub use ruleset::*;
+pub use suggest::did_you_mean;
 pub use template::Template;
-pub use warnings::warnings;
 
 /// One mistake in the rule files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use crate::domain::{
 
 use super::{
     condition::{Condition, Number},
-    policy::Window,
+    policy::{OfferReachLimits, Window},
     ruleset::Position,
     template::Template,
 };
 
 /// An offer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Offer {
     /// Its slot.
     pub slot: OfferSlot,
@@ -66,8 +66,19 @@ pub struct Offer {
     pub reasons: Vec<(Arc<str>, Template)>,
     /// Labels by language: (language, accept, decline).
     pub labels: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
+    /// Its own reach limits.
+    pub reach: Option<OfferReachLimits>,
+    /// Codes of findings that its author means as they are.
+    pub allowed_lints: Vec<&'static str>,
     /// Where it stands.
     pub position: Position,
+}
+
+impl Offer {
+    /// The conditions of engagement policy that it has.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        [&self.eligibility, &self.applicability, &self.suitability].into_iter().filter_map(|c| c.as_deref())
+    }
 }
 
 /// A volume constraint.
@@ -82,7 +93,7 @@ pub struct Budget {
 }
 
 /// An offer rendered for one channel and language.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Treatment {
     /// `offer/channel/language`.
     pub name: Arc<str>,
@@ -107,7 +118,7 @@ pub struct Treatment {
 }
 
 /// The value of a data field.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum DataTemplate {
     /// Rendered text.
     Text(Template),

@@ -22,7 +22,7 @@ pub enum Scope {
 }
 
 /// At most so many contacts in a window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Limit {
     /// Its slot.
     pub slot: LimitSlot,
@@ -62,7 +62,7 @@ pub enum Window {
 }
 
 /// After such an outcome nothing of the scope for some time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Suppression {
     /// After this outcome.
     pub outcome: OutcomeType,
@@ -76,6 +76,64 @@ pub struct Suppression {
     pub scope: Scope,
     /// For how long, microseconds.
     pub for_us: i64,
+}
+
+/// How far one publish may change whom an offer reaches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReachLimits {
+    /// Largest share of the sampled people that an offer may gain, 0 to 1;
+    /// `None` for no limit.
+    pub max_gain_share: Option<f64>,
+    /// Largest share of the sampled people that an offer may lose.
+    pub max_loss_share: Option<f64>,
+    /// With fewer sampled people nothing is judged.
+    pub min_sample: usize,
+    /// Whether offers that were not there before are judged by what they gain.
+    pub new_offers: Judged,
+    /// Whether offers that are no more are judged by what they lose.
+    pub removed_offers: Judged,
+    /// Limits of single offers, by slot; they stand instead of those above.
+    pub offers: Vec<(OfferSlot, OfferReachLimits)>,
+}
+
+/// Whether a kind of change counts for reach limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It counts.
+    Counted,
+    /// It does not.
+    Exempt,
+}
+
+/// Reach limits of one offer.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct OfferReachLimits {
+    /// Instead of [`ReachLimits::max_gain_share`].
+    pub max_gain_share: Option<f64>,
+    /// Instead of [`ReachLimits::max_loss_share`].
+    pub max_loss_share: Option<f64>,
+}
+
+impl Default for ReachLimits {
+    fn default() -> Self {
+        Self {
+            max_gain_share: None,
+            max_loss_share: None,
+            min_sample: 100,
+            new_offers: Judged::Counted,
+            removed_offers: Judged::Counted,
+            offers: Vec::new(),
+        }
+    }
+}
+
+impl ReachLimits {
+    /// The most an offer may gain and lose, as shares.
+    pub fn of(&self, offer: Option<OfferSlot>) -> (Option<f64>, Option<f64>) {
+        let own = offer.and_then(|slot| self.offers.binary_search_by_key(&slot, |o| o.0).ok());
+        let own = own.map(|at| self.offers[at].1).unwrap_or_default();
+        (own.max_gain_share.or(self.max_gain_share), own.max_loss_share.or(self.max_loss_share))
+    }
 }
 
 /// A declared reason to decline.

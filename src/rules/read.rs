@@ -21,6 +21,8 @@ pub const ID_BYTES_MAX: usize = 64;
 pub const LABEL_BYTES_MAX: usize = 1_024;
 /// Longest URL, bytes.
 pub const URL_BYTES_MAX: usize = 2_048;
+/// Most keys of a map that are searched one by one.
+const KEYS_SEARCHED_MAX: usize = 16;
 /// Longest duration, days.
 pub const DURATION_DAYS_MAX: i64 = 3_660;
 
@@ -93,19 +95,28 @@ impl Report<'_> {
     /// The entries of a map, each key once.
     pub fn entries<'n>(&mut self, node: &'n Node) -> Option<Vec<(&'n Key, &'n Node)>> {
         let Kind::Map(entries) = &node.kind else { return self.expected(node, "a map") };
-        let mut seen: HashMap<&str, Mark> = HashMap::with_capacity(entries.len());
-        let mut unique = Vec::with_capacity(entries.len());
+        let mut unique: Vec<(&Key, &Node)> = Vec::with_capacity(entries.len());
+        // Small maps, nearly all, are searched; large ones are looked up.
+        let mut seen: HashMap<&str, Mark> = HashMap::new();
         for (key, value) in entries {
-            match seen.get(&*key.text) {
-                Some(first) => {
-                    let line = first.line;
-                    self.error(key.mark, format!("the key `{}` is already in line {line}", key.text.escape_debug()));
+            let first = match unique.len() {
+                ..KEYS_SEARCHED_MAX => {
+                    unique.iter().find(|(known, _)| known.text == key.text).map(|(known, _)| known.mark)
                 }
-                None => {
-                    seen.insert(&key.text, key.mark);
-                    unique.push((key, value));
+                KEYS_SEARCHED_MAX => {
+                    seen = unique.iter().map(|(known, _)| (&*known.text, known.mark)).collect();
+                    seen.get(&*key.text).copied()
                 }
+                _ => seen.get(&*key.text).copied(),
+            };
+            if let Some(Mark { line, .. }) = first {
+                self.error(key.mark, format!("the key `{}` is already in line {line}", key.text.escape_debug()));
+                continue;
             }
+            if unique.len() >= KEYS_SEARCHED_MAX {
+                seen.insert(&key.text, key.mark);
+            }
+            unique.push((key, value));
         }
         Some(unique)
     }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::{
     builtin::{EVENTS, IDENTITIES},
+    condition::functions::{FUNCTIONS, Function, OPERATORS},
     keys::{SECTIONS, Section},
+    lint::LINTS,
 };
 
 /// Every key of the rule files with its type, default and meaning, and what is
@@ -15,6 +17,8 @@ pub fn reference() -> String {
         write_section(&mut page, section);
     }
     write_built_in(&mut page);
+    write_language(&mut page);
+    write_lints(&mut page);
     page
 }
 
@@ -28,7 +32,7 @@ Every `*.yaml` and `*.yml` below the rules directory is read; names of files and
 - **duration**: one number and one unit: `30s`, `30m`, `2h`, `7d`, `4w`.
 - **time**: RFC 3339 (`2011-06-01T10:00:00Z`), or a date (`2011-06-01`) for its midnight in UTC.
 - **money**: a plain number in major units of the one currency.
-- **condition**, **expression**: CEL text over `p.NAME`, `ctx.NAME`, `seg.NAME` and `now`.
+- **condition**, **expression**: CEL text over `p.NAME`, `ctx.NAME`, `seg.NAME`, `macro.NAME` and `now`.
 - **template**: text with `{{ p.NAME }}`, `{{ ctx.NAME }}`, `{{ offer.name }}`, `{{ links.NAME }}`.
 ";
 
@@ -43,6 +47,16 @@ fn write_section(page: &mut String, section: &Section) {
     }
 }
 
+fn write_lints(page: &mut String) {
+    page.push_str(
+        "\n## Findings\n\nWhat compiles but is wrong or probably not meant. An error keeps rules from being served; \
+         an offer silences a finding that is meant with `allow_lint: [CODE]`.\n\n| code | severity | meaning |\n|---|---|---|\n",
+    );
+    for lint in &LINTS {
+        let _ = writeln!(page, "| `{}` | {} | {} |", lint.code, lint.severity.name(), lint.meaning);
+    }
+}
+
 fn write_built_in(page: &mut String) {
     page.push_str("\n## Built-in event types\n\n| event | bought | conversion | durable |\n|---|---|---|---|\n");
     let mark = |on: bool| if on { "yes" } else { "" };
@@ -53,5 +67,34 @@ fn write_built_in(page: &mut String) {
     page.push_str("\n## Built-in identity types\n\n| identity | format |\n|---|---|\n");
     for (name, format) in &IDENTITIES {
         let _ = writeln!(page, "| `{name}` | {} |", format!("{format:?}").to_lowercase());
+    }
+}
+
+const LANGUAGE: &str = "
+## Conditions and expressions
+
+CEL, checked against the schema when the rules are read: what is not listed here is refused with its line and column.
+
+- `p.NAME` is an attribute of the person, `ctx.NAME` one of the moment, `now` the time of the decision.
+- `seg.NAME` and `macro.NAME` stand for the text of a segment or macro.
+- Literals: `true`, `40`, `0x28`, `0.5`, `'text'`, `\"text\"`, `r'raw'`, `['a', 'b']`. `// a note` ends with its line.
+- **What is missing is unknown**: a comparison with an attribute that has no value and no default is neither true nor
+  false, and so is `!` of it. An offer needs its conditions true. A set that is missing is empty; `has(p.x)` is never
+  unknown. A calculation that fails (division by zero, a number that does not fit) is unknown too.
+- At most 8,192 bytes, nested at most 64 deep; segments and macros make a condition at most 128 deep, with at most
+  4,096 parts.
+";
+
+fn write_language(page: &mut String) {
+    page.push_str(LANGUAGE);
+    for (title, functions) in [("Operators, the strongest first", OPERATORS), ("Functions", FUNCTIONS)] {
+        let _ = write!(
+            page,
+            "\n### {title}\n\n| name | takes | meaning | example, true for somebody |\n|---|---|---|---|\n"
+        );
+        for Function { name, form, meaning, example } in functions {
+            let cell = |text: &str| text.replace('|', "\\|");
+            let _ = writeln!(page, "| `{}` | {} | {} | `{}` |", cell(name), cell(form), cell(meaning), cell(example));
+        }
     }
 }

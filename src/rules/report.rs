@@ -1,6 +1,6 @@
 //! Where mistakes are collected: every one with its place and the line it is in.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use super::{
     Position, RuleError, RuleErrors, SourceFile,
@@ -17,12 +17,27 @@ const SNIPPET_CHARS_MAX: usize = 160;
 #[derive(Debug)]
 pub struct Report<'a> {
     files: &'a [SourceFile],
-    /// Byte offset of every line's begin, per file.
-    lines: Vec<Vec<u32>>,
+    /// Byte offset of every line's begin, per file; worked out when first asked for.
+    lines: Vec<OnceCell<Vec<u32>>>,
+    /// The lines of a file that are being looked at alone.
+    part: Option<Part>,
     errors: Vec<RuleError>,
     /// Nouns of which a declaration could not be read: what seems unknown may
     /// be declared there, so that it is not told.
     incomplete: BTreeSet<Noun>,
+}
+
+/// Lines of a file.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Index of the file.
+    pub file: u32,
+    /// The first line, from 1.
+    pub first_line: u32,
+    /// How many lines.
+    pub lines: u32,
+    /// Their text.
+    pub source: Arc<str>,
 }
 
 /// What a name in a rule file may stand for.
@@ -40,6 +55,8 @@ pub enum Noun {
     Trait,
     /// A segment.
     Segment,
+    /// A macro.
+    Macro,
     /// A channel.
     Channel,
     /// A placement.
@@ -62,13 +79,14 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Noun; 15] = [
+    pub const ALL: [Noun; 16] = [
         Noun::Identity,
         Noun::Event,
         Noun::Attribute,
         Noun::Context,
         Noun::Trait,
         Noun::Segment,
+        Noun::Macro,
         Noun::Channel,
         Noun::Placement,
         Noun::Issue,
@@ -89,6 +107,7 @@ impl Noun {
             Noun::Context => "context attribute",
             Noun::Trait => "trait",
             Noun::Segment => "segment",
+            Noun::Macro => "macro",
             Noun::Channel => "channel",
             Noun::Placement => "placement",
             Noun::Issue => "issue",
@@ -105,13 +124,19 @@ impl Noun {
 impl<'a> Report<'a> {
     /// Nothing is wrong yet. Marks index into these files, which are sorted by path.
     pub fn new(files: &'a [SourceFile]) -> Self {
-        let starts = |text: &str| {
-            let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
-            std::iter::once(0).chain(breaks).collect()
-        };
-        // A file over the size limit is refused before it is looked into.
-        let small = |file: &SourceFile| if file.text.len() <= FILE_BYTES_MAX { starts(&file.text) } else { vec![0] };
-        Self { files, lines: files.iter().map(small).collect(), errors: Vec::new(), incomplete: BTreeSet::new() }
+        let lines = files.iter().map(|_| OnceCell::new()).collect();
+        Self { files, lines, part: None, errors: Vec::new(), incomplete: BTreeSet::new() }
+    }
+
+    /// Looks at lines of a file alone, or at whole files again: places in them
+    /// are found without walking through the rest of the file.
+    pub fn look_at(&mut self, part: Option<Part>) {
+        self.part = part;
+    }
+
+    /// Whether every declaration of everything was read so far.
+    pub fn is_complete(&self) -> bool {
+        self.incomplete.is_empty()
     }
 
     /// How many mistakes are noted so far.
@@ -131,9 +156,9 @@ impl<'a> Report<'a> {
 
     /// Whether everything was read that conditions and templates can name.
     pub fn knows_schema(&self) -> bool {
-        [Noun::Event, Noun::Attribute, Noun::Context, Noun::Trait, Noun::Segment, Noun::Settings]
-            .into_iter()
-            .all(|noun| self.knows_all(noun))
+        let named =
+            [Noun::Event, Noun::Attribute, Noun::Context, Noun::Trait, Noun::Segment, Noun::Macro, Noun::Settings];
+        named.into_iter().all(|noun| self.knows_all(noun))
     }
 
     /// The place of a mark.
@@ -186,22 +211,36 @@ impl<'a> Report<'a> {
 
     /// Where the content of a text value begins, and whether its columns are exact.
     pub fn origin(&self, node: &Node) -> Origin {
-        let source = self.files.get(node.mark.file as usize).map_or_else(|| Arc::from(""), |file| file.text.clone());
+        let whole = || self.files.get(node.mark.file as usize).map_or_else(|| Arc::from(""), |file| file.text.clone());
+        let holds = |part: &&Part| {
+            part.file == node.mark.file && (part.first_line..part.first_line + part.lines).contains(&node.mark.line)
+        };
+        let part = self.part.as_ref().filter(holds);
+        let (source, first_line) = part.map_or_else(|| (whole(), 1), |part| (part.source.clone(), part.first_line));
         let line = self.rest_of_file(node.mark.file, node.mark.line).lines().next().unwrap_or_default();
         let text = if let Kind::Text(text) = &node.kind { text } else { "" };
         let (skipped, exact_columns) = content_start(line, node.mark, text);
         let mut position = self.position(node.mark);
         position.column += skipped;
-        Origin { position, source, exact_columns }
+        Origin { position, source, first_line, exact_columns }
     }
 
     /// The text of a file from the begin of a line (from 1).
     fn rest_of_file(&self, file: u32, line: u32) -> &'a str {
         let Some(source) = self.files.get(file as usize) else { return "" };
-        let starts = self.lines.get(file as usize).map_or(&[][..], |lines| lines);
+        let Some(lines) = self.lines.get(file as usize) else { return "" };
+        let starts = lines.get_or_init(|| line_starts(&source.text));
         let start = starts.get((line.max(1) - 1) as usize).copied().unwrap_or(source.text.len() as u32);
         source.text.get(start as usize..).unwrap_or_default()
     }
+}
+
+fn line_starts(text: &str) -> Vec<u32> {
+    // A file over the size limit is refused before it is looked into.
+    if text.len() > FILE_BYTES_MAX {
+        return vec![0];
+    }
+    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect()
 }
 
 /// The source line of a place and a caret under its column.

@@ -11,7 +11,7 @@ use super::{
     channel::{Channel, Placement},
     condition::Condition,
     offer::Offer,
-    policy::{DeclineReason, Limit, Suppression},
+    policy::{DeclineReason, Limit, ReachLimits, Suppression},
 };
 
 /// All rule files, compiled.
@@ -53,6 +53,8 @@ pub struct Ruleset {
     pub exploration_share: f64,
     /// Trials that the prior of a propensity counts for.
     pub prior_trials: f64,
+    /// How far one publish may change whom an offer reaches.
+    pub reach: ReachLimits,
     /// Segments by name.
     pub segments: Vec<Segment>,
     /// Offers by id.

@@ -13,13 +13,13 @@ use serde_saphyr::{
 use super::{Position, RuleError, SourceFile};
 
 /// Largest rule file, bytes.
-pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Deepest nesting of a rule file.
 pub const DEPTH_MAX: usize = 24;
 /// Most values in a rule file.
-pub const NODES_MAX: usize = 2_000_000;
+pub const NODES_MAX: usize = 8_000_000;
 /// Most values that aliases may repeat in a rule file.
-pub const ALIAS_NODES_MAX: usize = 100_000;
+pub const ALIAS_NODES_MAX: usize = 20_000;
 
 /// Line and column of a value, from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -171,9 +171,9 @@ pub fn parse(index: u32, file: &SourceFile) -> Result<Node, RuleError> {
         );
         return Err(RuleError { position: at(1, 1), message, snippet: String::new() });
     }
-    match serde_saphyr::from_str_with_options::<Node>(&file.text, options()) {
+    match serde_saphyr::from_str_with_options::<Node>(&file.text, options(DEPTH_MAX)) {
         Ok(mut node) => {
-            place(&mut node, index);
+            place(&mut node, (index, 0));
             Ok(node)
         }
         Err(error) => {
@@ -187,12 +187,32 @@ pub fn parse(index: u32, file: &SourceFile) -> Result<Node, RuleError> {
     }
 }
 
-fn options() -> serde_saphyr::Options {
+/// Reads the lines of one item of a top-level list, from a line of its file;
+/// answers how many values and keys it has too. `None` when they are not YAML,
+/// or not one item, or break a limit.
+pub fn parse_item(index: u32, text: &str, first_line: u32) -> Option<(Node, usize)> {
+    // In its file the item is one level deeper.
+    let node = serde_saphyr::from_str_with_options::<Node>(text, options(DEPTH_MAX - 1)).ok()?;
+    let Kind::List(items) = node.kind else { return None };
+    let [mut item]: [Node; 1] = items.try_into().ok()?;
+    let count = place(&mut item, (index, first_line.saturating_sub(1)));
+    Some((item, count))
+}
+
+/// Reads a file without its offers; answers how many values and keys it has too.
+/// `None` when it is not YAML, or breaks a limit.
+pub fn parse_rest(index: u32, text: &str) -> Option<(Node, usize)> {
+    let mut node = serde_saphyr::from_str_with_options::<Node>(text, options(DEPTH_MAX)).ok()?;
+    let count = place(&mut node, (index, 0));
+    Some((node, count))
+}
+
+fn options(depth_max: usize) -> serde_saphyr::Options {
     let mut limits = AliasLimits::default();
     limits.max_total_replayed_events = ALIAS_NODES_MAX;
     limits.max_replay_stack_depth = DEPTH_MAX;
     let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = DEPTH_MAX;
+    budget.max_depth = depth_max;
     budget.flow_nesting_limit = DEPTH_MAX * 2;
     budget.max_nodes = NODES_MAX;
     budget.max_events = 2 * NODES_MAX;
@@ -222,17 +242,22 @@ fn one_line(text: &str) -> String {
     }
 }
 
+/// Sets the file of every mark and moves it down by some lines; answers how many
+/// values and keys there are.
 // INVARIANT: the depth of the tree is at most DEPTH_MAX, which bounds the recursion.
-fn place(node: &mut Node, file: u32) {
-    node.mark.file = file;
+pub fn place(node: &mut Node, to: (u32, u32)) -> usize {
+    let set = |mark: &mut Mark| (mark.file, mark.line) = (to.0, mark.line.saturating_add(to.1));
+    set(&mut node.mark);
+    let mut count = 1;
     match &mut node.kind {
-        Kind::List(nodes) => nodes.iter_mut().for_each(|node| place(node, file)),
+        Kind::List(nodes) => count += nodes.iter_mut().map(|node| place(node, to)).sum::<usize>(),
         Kind::Map(entries) => {
             for (key, value) in entries {
-                key.mark.file = file;
-                place(value, file);
+                set(&mut key.mark);
+                count += 1 + place(value, to);
             }
         }
         _ => {}
     }
+    count
 }

@@ -4,12 +4,12 @@
 const NAME_CHARS_MAX: usize = 64;
 
 /// The known name within a third of the letters, the nearest first, then by
-/// name; as the end of a message: `, did you mean `country`?`, or empty.
+/// name; as the end of a message: `; did you mean `country`?`, or empty.
 pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let budget = (unknown.chars().count() / 3).max(1);
     let nearest =
         known.into_iter().map(|name| (distance(unknown, name), name)).filter(|(distance, _)| *distance <= budget).min();
-    nearest.map(|(_, name)| format!(", did you mean `{name}`?")).unwrap_or_default()
+    nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one
@@ -52,8 +52,8 @@ mod tests {
 
     #[test]
     fn suggests_only_what_is_near() {
-        assert_eq!(did_you_mean("contry", ["country", "county"]), ", did you mean `country`?");
+        assert_eq!(did_you_mean("contry", ["country", "county"]), "; did you mean `country`?");
         assert_eq!(did_you_mean("zzz", ["country"]), "");
-        assert_eq!(did_you_mean("ab", ["ac", "aa"]), ", did you mean `aa`?");
+        assert_eq!(did_you_mean("ab", ["ac", "aa"]), "; did you mean `aa`?");
     }
 }

@@ -30,11 +30,11 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const FUEL_STEPS_MAX: u64 = 20_000;
 
 /// A compiled template.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Template {
     /// Its text.
     pub text: Arc<str>,
-    body: Body,
+    body: Arc<Body>,
 }
 
 #[derive(Debug)]
@@ -101,14 +101,15 @@ impl Template {
         if !mistakes.is_empty() {
             return Err(mistakes.into_iter().map(|m| origin.error(text, m.0, m.1)).collect());
         }
+        // What needs no engine is not compiled for one: most templates are plain.
+        if let Some(parts) = Parts::lower(text, &tags, escape, env) {
+            return Ok(Self { text: text.into(), body: Arc::new(Body::Parts(parts)) });
+        }
         let engine = Engine::compile(text, escape, env.currency)
             .map_err(|(at, message)| vec![origin.error(text, at..at, message)])?;
         let uses = Self::declared(text, origin, env, &tags, &engine)?;
-        let body = match Parts::lower(text, &tags, escape, env) {
-            Some(parts) => Body::Parts(parts),
-            None => Body::Engine(Box::new(engine.with_uses(uses))),
-        };
-        Ok(Self { text: text.into(), body })
+        let body = Body::Engine(Box::new(engine.with_uses(uses)));
+        Ok(Self { text: text.into(), body: Arc::new(body) })
     }
 
     /// Resolves every variable the engine would look up.
@@ -142,7 +143,7 @@ impl Template {
     /// The attributes whose absence makes rendering fail: those read without a
     /// default.
     pub fn needs(&self) -> Vec<AttrSlot> {
-        match &self.body {
+        match &*self.body {
             Body::Parts(parts) => parts.needs(),
             Body::Engine(engine) => engine.needs(&self.text),
         }
@@ -153,7 +154,7 @@ impl Template {
     /// # Errors
     /// A missing value, too much work, too large a result.
     pub fn render(&self, scope: &Scope<'_>) -> Result<String, RenderError> {
-        match &self.body {
+        match &*self.body {
             Body::Parts(parts) => parts.render(scope),
             Body::Engine(engine) => engine.render(&self.text, scope),
         }
@@ -170,13 +171,13 @@ fn resolve(name: &str, env: &TemplateEnv<'_>) -> Result<Variable, String> {
         None => {
             let full = format!("p.{name}");
             let hint = match env.schema.by_name.contains_key(full.as_str()) {
-                true => format!(", did you mean `{full}`?"),
+                true => format!("; did you mean `{full}`?"),
                 false => did_you_mean(name, ["language", "offer.name"].into_iter()),
             };
             Err(format!("unknown name `{name}`{hint}"))
         }
         Some(("offer", "name")) => Ok(Variable::OfferName),
-        Some(("offer", _)) => Err(format!("unknown name `{name}`, did you mean `offer.name`?")),
+        Some(("offer", _)) => Err(format!("unknown name `{name}`; did you mean `offer.name`?")),
         Some(("links", link)) => match env.links.iter().find(|l| &***l == link) {
             Some(link) => Ok(Variable::Link(link.clone())),
             None => Err(format!("unknown link `{name}`{}", did_you_mean(link, env.links.iter().map(|l| &**l)))),

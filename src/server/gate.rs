@@ -16,7 +16,7 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, status},
+    grpc::{Api, status, unary},
     http::{is_grpc, json},
     proto::decision_service_server::DecisionServiceServer,
     telemetry::metrics,
@@ -74,13 +74,20 @@ pub struct GateLayer {
     pub limits: Arc<Limits>,
     /// The decision service, called without the detour over the routes.
     pub decisions: DecisionServiceServer<Api>,
+    /// What `Decide` is answered by.
+    pub api: Api,
 }
 
 impl Layer<Routes> for GateLayer {
     type Service = Gate;
 
     fn layer(&self, routes: Routes) -> Gate {
-        Gate { limits: Arc::clone(&self.limits), decisions: self.decisions.clone(), routes: routes.prepare() }
+        Gate {
+            limits: Arc::clone(&self.limits),
+            decisions: self.decisions.clone(),
+            api: self.api.clone(),
+            routes: routes.prepare(),
+        }
     }
 }
 
@@ -89,6 +96,7 @@ impl Layer<Routes> for GateLayer {
 pub struct Gate {
     limits: Arc<Limits>,
     decisions: DecisionServiceServer<Api>,
+    api: Api,
     routes: Routes,
 }
 
@@ -109,8 +117,12 @@ impl Service<Request<Body>> for Gate {
             Ok(entered) => entered,
             Err(status) => return Box::pin(ready(Ok(counted(refusal(grpc, &status))))),
         };
-        // two futures of their own size: that of a decision is the small one
-        if grpc && request.uri().path().starts_with(DECISIONS) {
+        // futures of their own size: that of a decision is the small one
+        let path = request.uri().path();
+        if grpc && path == unary::DECIDE && unary::is_plain(&request) {
+            let api = self.api.clone();
+            Box::pin(answer(grpc, entered, async move { Ok(unary::decide(&api, request).await) }))
+        } else if grpc && path.starts_with(DECISIONS) {
             Box::pin(answer(grpc, entered, self.decisions.call(request)))
         } else {
             let mut routes = self.routes.clone();

@@ -76,7 +76,7 @@ pub async fn sample(app: Arc<App>, limits: Arc<Limits>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let age_us = app.now().since_us(app.revision().activated_at);
+        let age_us = app.now().since_us(app.revision().activation.at);
         let age = Duration::from_micros(u64::try_from(age_us).unwrap_or_default());
         sampled.set(&app.store.stats(), age);
         metrics().in_flight(limits.in_flight());

@@ -26,7 +26,7 @@ impl Role {
 }
 
 /// Path, or prefix that ends in `/`, and the role it needs.
-pub const TABLE: [(&str, Role); 27] = [
+pub const TABLE: [(&str, Role); 49] = [
     ("/rapport.v1.DecisionService/Decide", Role::Decide),
     ("/rapport.v1.DecisionService/Respond", Role::Record),
     ("/rapport.v1.DecisionService/Explain", Role::Record),
@@ -38,6 +38,17 @@ pub const TABLE: [(&str, Role); 27] = [
     ("/rapport.v1.RulesetService/GetActiveRevision", Role::Decide),
     ("/rapport.v1.RulesetService/ListOffers", Role::Record),
     ("/rapport.v1.RulesetService/GetReport", Role::Admin),
+    ("/rapport.v1.RulesetService/Pause", Role::Admin),
+    ("/rapport.v1.RulesetService/Resume", Role::Admin),
+    ("/rapport.v1.RulesetService/ListPauses", Role::Record),
+    ("/rapport.v1.RulesetService/ValidateRevision", Role::Admin),
+    ("/rapport.v1.RulesetService/EvaluateReach", Role::Admin),
+    ("/rapport.v1.RulesetService/PublishRevision", Role::Admin),
+    ("/rapport.v1.RulesetService/RollbackRevision", Role::Admin),
+    ("/rapport.v1.RulesetService/ListRevisions", Role::Admin),
+    ("/rapport.v1.RulesetService/GetRevision", Role::Admin),
+    ("/rapport.v1.RulesetService/DiffRevisions", Role::Admin),
+    ("/rapport.v1.RulesetService/ListAudit", Role::Admin),
     ("/v1/decide", Role::Decide),
     ("/v1/respond", Role::Record),
     ("/v1/explain", Role::Record),
@@ -48,6 +59,17 @@ pub const TABLE: [(&str, Role); 27] = [
     ("/v1/ruleset:active", Role::Decide),
     ("/v1/offers", Role::Record),
     ("/v1/report", Role::Admin),
+    ("/v1/pauses:pause", Role::Admin),
+    ("/v1/pauses:resume", Role::Admin),
+    ("/v1/pauses", Role::Record),
+    ("/v1/revisions:validate", Role::Admin),
+    ("/v1/revisions:reach", Role::Admin),
+    ("/v1/revisions:publish", Role::Admin),
+    ("/v1/revisions:rollback", Role::Admin),
+    ("/v1/revisions", Role::Admin),
+    ("/v1/revisions:get", Role::Admin),
+    ("/v1/revisions:diff", Role::Admin),
+    ("/v1/audit", Role::Admin),
     ("/", Role::Public),
     ("/c/", Role::Public),
     ("/grpc.health.v1.Health/Check", Role::Public),
@@ -113,7 +135,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(calls, 11);
+        assert_eq!(calls, 22);
         for (_, path) in crate::http::ROUTES {
             assert!(listed(path.trim_end_matches("{token}")), "{path} has no role");
         }

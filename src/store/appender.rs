@@ -1,11 +1,11 @@
 //! The writing side of the log with what makes each segment readable by
-//! itself: the tallies, and each profile that its decisions read.
+//! itself: the tallies, and each profile and the pauses that its decisions read.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use crate::domain::{ChannelId, CustomerKey, Event, OfferId, Tallies, Timestamp};
+use crate::domain::{ChannelId, CustomerKey, Event, OfferId, Pauses, Tallies, Timestamp};
 
 use super::{
     DecisionRecord, HotProfile, StoreError, codec, frames,
@@ -25,6 +25,9 @@ pub(super) struct Appender {
     has_tallies: bool,
     /// Profiles in the segment by content hash.
     profiles: HashMap<u128, Position>,
+    /// Pauses in the segment by version.
+    pauses: HashMap<u64, Position>,
+    buffers: frames::Buffers,
 }
 
 /// Where a decision and the profile it read stand.
@@ -32,11 +35,20 @@ pub(super) struct Appender {
 pub(super) struct Place {
     pub decision: Position,
     pub profile: Option<Position>,
+    pub pauses: Option<Position>,
 }
 
 impl Appender {
     pub fn new(log: EventLog, published: Arc<Tallies>, store_key: DataKey) -> Self {
-        Self { log, published, store_key, has_tallies: false, profiles: HashMap::new() }
+        Self {
+            log,
+            published,
+            store_key,
+            has_tallies: false,
+            profiles: HashMap::new(),
+            pauses: HashMap::new(),
+            buffers: frames::Buffers::default(),
+        }
     }
 
     pub fn event(
@@ -50,16 +62,29 @@ impl Appender {
             customer: owner.map(|(customer, _)| customer),
             key: owner.map_or(&self.store_key, |(_, key)| key),
         };
-        let payload = frames::encode_event(owner, event, content, self.log.next_sequence())?;
-        self.log.append(RecordKind::Event, event.received_at, &payload);
+        let sequence = self.log.next_sequence();
+        let payload = frames::encode_event(owner, (event, content), sequence, &mut self.buffers)?;
+        self.log.append(RecordKind::Event, event.received_at, payload);
         Ok(())
     }
 
     pub fn decision(&mut self, record: &DecisionRecord) -> Result<Place, StoreError> {
         self.begin(record.now);
         let profile = record.customer.as_ref().map(|hot| self.profile(hot, record.now)).transpose()?;
-        let payload = frames::encode_decision(record, &self.store_key, self.log.next_sequence())?;
-        Ok(Place { decision: self.log.append(RecordKind::Decision, record.now, &payload), profile })
+        let pauses = (record.pauses.version > 0).then(|| self.pauses(&record.pauses, record.now));
+        let sequence = self.log.next_sequence();
+        let payload = frames::encode_decision(record, &self.store_key, sequence, &mut self.buffers)?;
+        Ok(Place { decision: self.log.append(RecordKind::Decision, record.now, payload), profile, pauses })
+    }
+
+    /// Makes sure that the segment has this version of the pauses.
+    fn pauses(&mut self, pauses: &Pauses, time: Timestamp) -> Position {
+        if let Some(known) = self.pauses.get(&pauses.version) {
+            return *known;
+        }
+        let position = self.log.append(RecordKind::Pauses, time, &codec::encode_pauses(pauses));
+        self.pauses.insert(pauses.version, position);
+        position
     }
 
     /// Makes sure that the segment has this version of a profile.
@@ -67,8 +92,8 @@ impl Appender {
         if let Some(known) = self.profiles.get(&hot.hash) {
             return Ok(*known);
         }
-        let payload = frames::encode_profile(hot, self.log.next_sequence())?;
-        let position = self.log.append(RecordKind::Profile, time, &payload);
+        let payload = frames::encode_profile(hot, self.log.next_sequence(), &mut self.buffers)?;
+        let position = self.log.append(RecordKind::Profile, time, payload);
         self.profiles.insert(hot.hash, position);
         Ok(position)
     }
@@ -96,6 +121,7 @@ impl Appender {
             return;
         }
         self.profiles.clear();
+        self.pauses.clear();
         let mut payload = Vec::with_capacity(4_096);
         codec::encode_tallies(&self.published, &mut payload);
         self.log.append(RecordKind::Tallies, time, &payload);
@@ -122,6 +148,7 @@ impl Appender {
         // what the segment has is not known any more: write it again
         self.has_tallies = false;
         self.profiles.clear();
+        self.pauses.clear();
     }
 
     /// Whether there is room, after removing what is not needed any more.

@@ -1,6 +1,6 @@
 //! The way to the writer: a queue and a bell. A command somebody waits for
 //! rings; a decision rings only when the writer is asleep. While decisions come
-//! in, the writer looks by itself every millisecond, so that a busy service
+//! in, the writer looks by itself every few milliseconds, so that a busy service
 //! pays for no wake-up per decision.
 
 use std::sync::{
@@ -12,7 +12,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// How long a decision may lie in the queue before it is seen.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// How long the writer goes on looking after the last command.
 const LINGER: Duration = Duration::from_millis(20);
 

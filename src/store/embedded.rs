@@ -8,15 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::domain::{
-    ChannelId, CustomerKey, EventId, IdentityHash, ItemId, OfferId, RulesetHash, Tallies, Tally, Timestamp,
-};
-use crate::rules::SourceFile;
+use crate::domain::{ChannelId, CustomerKey, EventId, IdentityHash, ItemId, OfferId, Tallies, Tally, Timestamp};
 
 use super::{HotProfile, StoreError, codec, overlay::Layer, seal::DataKey};
 
 /// Data key, then the encoded profile.
-const PROFILES: TableDefinition<u128, &[u8]> = TableDefinition::new("profiles");
+pub(super) const PROFILES: TableDefinition<u128, &[u8]> = TableDefinition::new("profiles");
 /// Identity to customer.
 const ALIASES: TableDefinition<u128, u128> = TableDefinition::new("aliases");
 /// Event to (content, receipt time).
@@ -24,12 +21,12 @@ const EVENTS: TableDefinition<u128, (u64, i64)> = TableDefinition::new("events")
 /// (receipt time, event), to forget the oldest.
 const EVENTS_BY_TIME: TableDefinition<(i64, u128), ()> = TableDefinition::new("events_by_time");
 const NAMES: TableDefinition<u64, &str> = TableDefinition::new("names");
-const RULESETS: TableDefinition<u64, &[u8]> = TableDefinition::new("rulesets");
+pub(super) const RULESETS: TableDefinition<u64, &[u8]> = TableDefinition::new("rulesets");
 /// (offer, channel) to (eligible, decided, trials, positives, impressions, declines, revenue).
 const TALLIES: TableDefinition<(u64, u32), Counts> = TableDefinition::new("tallies");
 /// (offer, bucket) to presentations seen.
 const BUDGETS: TableDefinition<(u64, i64), u64> = TableDefinition::new("budgets");
-const META: TableDefinition<&str, i64> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<&str, i64> = TableDefinition::new("meta");
 
 type Counts = (u64, u64, u64, u64, u64, u64, i64);
 
@@ -65,6 +62,8 @@ pub(super) struct Embedded {
 pub(super) struct Overview {
     /// The last log record whose effects are in the store.
     pub sequence: u64,
+    /// The longest a reservation lives by any rules that were active.
+    pub reserve_us: Option<i64>,
     pub tallies: Tallies,
     pub budgets: Vec<(OfferId, i64, u64)>,
     pub names: Vec<(ItemId, Arc<str>)>,
@@ -149,7 +148,7 @@ impl Embedded {
     }
 
     /// Runs an access, and notes when it must be opened again after it.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         doing: &'static str,
         access: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -215,24 +214,6 @@ impl Embedded {
     pub fn quiet(&self) -> Result<WriteTransaction, StoreError> {
         self.with("holding writes back", |database| Ok(database.begin_write()?))
     }
-
-    pub fn save_ruleset(&self, hash: RulesetHash, files: &[SourceFile]) -> Result<(), StoreError> {
-        let mut encoded = Vec::new();
-        codec::encode_rule_files(files, &mut encoded);
-        self.with("storing a ruleset", |database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(RULESETS)?.insert(hash.0, &encoded[..])?;
-            Ok(transaction.commit()?)
-        })
-    }
-
-    pub fn load_ruleset(&self, hash: RulesetHash) -> Result<Option<Vec<SourceFile>>, StoreError> {
-        let encoded = self.with("reading a ruleset", |database| {
-            let table = database.begin_read()?.open_table(RULESETS)?;
-            Ok(table.get(hash.0)?.map(|value| value.value().to_vec()))
-        })?;
-        encoded.map(|bytes| codec::decode_rule_files(&bytes)).transpose()
-    }
 }
 
 fn prepare(database: &Database) -> Result<(), redb::Error> {
@@ -245,6 +226,7 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(RULESETS)?;
     transaction.open_table(TALLIES)?;
     transaction.open_table(BUDGETS)?;
+    super::revisions::prepare(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;
         if meta.get("format")?.is_none() {
@@ -273,6 +255,7 @@ fn read_overview(database: &Database) -> Result<Overview, redb::Error> {
     let meta = transaction.open_table(META)?;
     let number = |name: &str| -> Result<i64, redb::Error> { Ok(meta.get(name)?.map_or(0, |v| v.value())) };
     let mut overview = Overview { sequence: number("sequence")? as u64, ..Overview::default() };
+    overview.reserve_us = Some(number(super::revisions::RESERVE_US)?).filter(|us| *us > 0);
     let mut totals = [0_i64; 6];
     for (total, name) in totals.iter_mut().zip(TOTALS) {
         *total = number(name)?;

@@ -27,8 +27,7 @@ const VERSION: u8 = 1;
 const SEALED_VERSION: u8 = 2;
 const NO_OUTCOME: u8 = 0xff;
 
-fn put_customer(customer: Option<CustomerKey>, into: &mut Vec<u8>) {
-    let mut writer = codec::Writer::new(into);
+fn put_customer(customer: Option<CustomerKey>, writer: &mut codec::Writer<'_>) {
     writer.bool(customer.is_some());
     writer.u128(customer.unwrap_or_default().0);
 }
@@ -39,10 +38,32 @@ fn read_customer(reader: &mut codec::Reader<'_>) -> Result<Option<CustomerKey>, 
     Ok(known.then_some(key))
 }
 
-/// Appends the body, sealed.
-fn put_body(key: &DataKey, sequence: u64, body: &[u8], into: &mut Vec<u8>) -> Result<(), StoreError> {
-    let public = into.clone();
-    seal::seal(key, sequence, &public, body, into)
+/// Buffers that payloads are made in.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    payload: Vec<u8>,
+    part: Vec<u8>,
+}
+
+impl Buffers {
+    /// A buffer that grew beyond this is given back, bytes.
+    const KEEP_BYTES: usize = 1 << 20;
+
+    /// Begins a payload.
+    fn begin(&mut self, version: u8) -> codec::Writer<'_> {
+        self.payload.clear();
+        self.payload.shrink_to(Self::KEEP_BYTES);
+        self.payload.push(version);
+        codec::Writer::new(&mut self.payload)
+    }
+
+    /// Appends the body that `write` makes, sealed, and answers the payload.
+    fn seal(&mut self, key: &DataKey, sequence: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<&[u8], StoreError> {
+        let public_bytes = self.payload.len();
+        write(&mut self.payload);
+        seal::seal(key, sequence, &mut self.payload, public_bytes)?;
+        Ok(&self.payload)
+    }
 }
 
 /// Opens a body; without a key it is in the clear.
@@ -65,26 +86,22 @@ pub(super) struct Owner<'a> {
     pub key: &'a DataKey,
 }
 
-/// The payload of an event.
-pub(super) fn encode_event(
+/// The payload of an event, `content` the hash of its content.
+pub(super) fn encode_event<'b>(
     owner: Owner<'_>,
-    event: &Event,
-    content: u64,
+    (event, content): (&Event, u64),
     sequence: u64,
-) -> Result<Vec<u8>, StoreError> {
-    let mut payload = vec![SEALED_VERSION];
-    put_customer(owner.customer, &mut payload);
-    let mut writer = codec::Writer::new(&mut payload);
+    buffers: &'b mut Buffers,
+) -> Result<&'b [u8], StoreError> {
+    let mut writer = buffers.begin(SEALED_VERSION);
+    put_customer(owner.customer, &mut writer);
     writer.u128(event.id.0);
     writer.u64(content);
     writer.u8(match &event.kind {
         EventKind::Outcome { outcome, .. } => *outcome as u8,
         _ => NO_OUTCOME,
     });
-    let mut body = Vec::with_capacity(256);
-    codec::encode_event(event, &mut body);
-    put_body(owner.key, sequence, &body, &mut payload)?;
-    Ok(payload)
+    buffers.seal(owner.key, sequence, |into| codec::encode_event(event, into))
 }
 
 fn event_reader<'a>(record: &LogRecord<'a>) -> Result<(EventHead, bool, &'a [u8]), StoreError> {
@@ -109,19 +126,22 @@ pub(super) fn event_body(record: &LogRecord<'_>, key: &DataKey) -> Result<Event,
 }
 
 /// The payload of a decision; `store_key` seals what belongs to no customer.
-pub(super) fn encode_decision(
+pub(super) fn encode_decision<'b>(
     record: &DecisionRecord,
     store_key: &DataKey,
     sequence: u64,
-) -> Result<Vec<u8>, StoreError> {
-    let (public, personal) = codec::encode_decision(record);
-    let mut payload = vec![SEALED_VERSION];
-    let mut writer = codec::Writer::new(&mut payload);
+    buffers: &'b mut Buffers,
+) -> Result<&'b [u8], StoreError> {
+    let mut public = std::mem::take(&mut buffers.part);
+    public.clear();
+    codec::encode_decision_public(record, &mut public);
+    let mut writer = buffers.begin(SEALED_VERSION);
     writer.u128(record.id.0);
-    put_customer(record.customer.as_ref().map(|c| c.profile.key), &mut payload);
-    codec::Writer::new(&mut payload).bytes(&public);
-    put_body(record.customer.as_ref().map_or(store_key, |c| &c.data_key), sequence, &personal, &mut payload)?;
-    Ok(payload)
+    put_customer(record.customer.as_ref().map(|c| c.profile.key), &mut writer);
+    writer.bytes(&public);
+    buffers.part = public;
+    let key = record.customer.as_ref().map_or(store_key, |c| &c.data_key);
+    buffers.seal(key, sequence, |into| codec::encode_decision_personal(record, into))
 }
 
 /// A decision's record, taken apart.
@@ -160,15 +180,15 @@ impl<'a> DecisionFrame<'a> {
 }
 
 /// The payload of a profile's version.
-pub(super) fn encode_profile(hot: &HotProfile, sequence: u64) -> Result<Vec<u8>, StoreError> {
-    let mut payload = vec![VERSION];
-    let mut writer = codec::Writer::new(&mut payload);
+pub(super) fn encode_profile<'b>(
+    hot: &HotProfile,
+    sequence: u64,
+    buffers: &'b mut Buffers,
+) -> Result<&'b [u8], StoreError> {
+    let mut writer = buffers.begin(VERSION);
     writer.u128(hot.hash);
     writer.u128(hot.profile.key.0);
-    let mut body = Vec::with_capacity(1_024);
-    codec::encode_profile(&hot.profile, &mut body);
-    put_body(&hot.data_key, sequence, &body, &mut payload)?;
-    Ok(payload)
+    buffers.seal(&hot.data_key, sequence, |into| codec::encode_profile(&hot.profile, into))
 }
 
 /// The hash and the customer of a profile's version.

@@ -11,10 +11,9 @@ use crate::domain::{
 };
 
 use super::{
-    DecisionRecord, HotProfile, StoreError, budgets,
+    DecisionRecord, Eligible, HotProfile, StoreError, budgets,
     budgets::{Presentation, Sign},
     overlay::Layer,
-    pairs::PairCounts,
     seal::DataKey,
     shared::Shared,
 };
@@ -34,7 +33,8 @@ pub(super) struct Group {
     pub keys: Vec<(CustomerKey, DataKey)>,
     pub records: u64,
     effects: Vec<Effect>,
-    eligible: PairCounts,
+    /// Pairs of decisions; not in the tallies yet.
+    pub eligible: Vec<Eligible>,
     decided: Vec<(OfferId, ChannelId)>,
     units: Vec<Unit>,
     /// Pairs whose counts were set, not added to.
@@ -64,26 +64,17 @@ pub(super) struct Changed {
     pub rates: bool,
     /// Whether the totals of the lift changed.
     pub totals: bool,
-    /// How often each pair was eligible; not in the tallies yet.
-    pub eligible: PairCounts,
 }
 
 impl Changed {
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.eligible.is_empty() && !self.rates && !self.totals
+        self.pairs.is_empty() && !self.rates && !self.totals
     }
 
     pub fn extend(&mut self, other: Self) {
         self.pairs.extend(other.pairs);
         self.rates |= other.rates;
         self.totals |= other.totals;
-        if self.eligible.is_empty() {
-            self.eligible = other.eligible;
-            return;
-        }
-        for (pair, count) in other.eligible {
-            *self.eligible.entry(pair).or_default() += count;
-        }
     }
 }
 
@@ -156,9 +147,6 @@ impl Group {
     /// Applies what a decision changes by itself.
     pub fn apply_decision(&mut self, shared: &Shared, decision: &Decided<'_>) -> Result<(), StoreError> {
         let record = decision.record;
-        for pair in &record.eligible {
-            *self.eligible.entry(*pair).or_default() += 1;
-        }
         self.decided.extend(record.winners.iter().map(|w| (w.offer, w.channel)));
         for winner in record.winners.iter().filter(|w| w.counts_now) {
             let presentation = PresentationRef {
@@ -204,7 +192,6 @@ impl Group {
             tallies.offers.entry(*pair).or_default().decided += 1;
         }
         changed.pairs.extend(self.decided.iter().copied());
-        changed.eligible = self.eligible;
         changed.pairs.extend(self.recounted);
         let touched = self.customers.into_values().filter(|s| s.touched);
         let profiles: Vec<_> = touched.map(|s| Arc::new(HotProfile::new(s.profile, s.data_key))).collect();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::{CustomerKey, DecisionId, Timestamp};
+use crate::domain::{CustomerKey, DecisionId, Pauses, Timestamp};
 
 use super::{
     HotProfile, StoreError, StoredDecision,
@@ -57,7 +57,16 @@ fn read_place(shared: &Shared, place: Place, versions: &Versions) -> Result<Opti
         (Some(position), Some(key)) => Some(read_profile(&dir, position, &key)?),
         _ => None,
     };
-    Ok(Some(StoredDecision { record: decoded.into_record(customer), tallies }))
+    let pauses = match place.pauses {
+        Some(position) => read_pauses(&dir, position)?,
+        None => Arc::default(),
+    };
+    Ok(Some(StoredDecision { record: decoded.into_record(customer, pauses), tallies }))
+}
+
+fn read_pauses(dir: &Path, position: Position) -> Result<Arc<Pauses>, StoreError> {
+    let mut buffer = Vec::new();
+    Ok(Arc::new(codec::decode_pauses(read_at(dir, position, &mut buffer)?.payload)?))
 }
 
 fn read_profile(dir: &Path, position: Position, key: &DataKey) -> Result<Arc<HotProfile>, StoreError> {
@@ -114,6 +123,7 @@ pub(super) fn scan(
         dir: log_dir(&shared.config.dir),
         versions: Versions::default(),
         profiles: HashMap::new(),
+        pauses: HashMap::new(),
         segment: first.first_sequence,
     };
     let mut reader = LogReader::open(&scan.dir, first.first_sequence)?;
@@ -136,6 +146,8 @@ struct Scan<'a> {
     versions: Versions,
     /// Profiles of the segment by content hash.
     profiles: HashMap<u128, Position>,
+    /// Pauses of the segment by version.
+    pauses: HashMap<u64, Arc<Pauses>>,
     segment: u64,
 }
 
@@ -152,6 +164,7 @@ impl Scan<'_> {
         if record.position.segment != self.segment {
             self.segment = record.position.segment;
             self.profiles.clear();
+            self.pauses.clear();
         }
         match record.kind {
             RecordKind::Tallies => self.take_tallies(record)?,
@@ -161,6 +174,10 @@ impl Scan<'_> {
             RecordKind::Profile => {
                 let (hash, _) = frames::profile_head(record)?;
                 self.profiles.insert(hash, record.position);
+            }
+            RecordKind::Pauses => {
+                let pauses = codec::decode_pauses(record.payload)?;
+                self.pauses.insert(pauses.version, Arc::new(pauses));
             }
             RecordKind::Decision => {
                 let frame = DecisionFrame::read(record)?;
@@ -185,6 +202,8 @@ impl Scan<'_> {
         };
         // the exact version is gone only with the segment that had it
         let tallies = self.versions.nearest(decoded.record.model_version).unwrap_or_default();
-        Ok(StoredDecision { record: decoded.into_record(customer), tallies })
+        let pauses = self.pauses.get(&decoded.record.pauses.version).cloned();
+        let pauses = pauses.unwrap_or_else(|| Arc::clone(&decoded.record.pauses));
+        Ok(StoredDecision { record: decoded.into_record(customer, pauses), tallies })
     }
 }

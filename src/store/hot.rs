@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use crate::domain::{CustomerKey, Interaction, ItemTouch, Profile, Value};
 
-use super::{HotProfile, sampled::SampledMap};
+use super::{HotProfile, Store, sampled::SampledMap};
 
 /// Counters and generations that the customers are spread over.
 const SHARDS: usize = 64;
@@ -95,6 +95,19 @@ impl HotMap {
 
     fn shard(&self, key: CustomerKey) -> &Shard {
         &self.shards[(key.0 >> 64) as usize % SHARDS]
+    }
+}
+
+impl Store {
+    /// The keys of all profiles in memory, in no order.
+    pub fn hot_keys(&self) -> Vec<CustomerKey> {
+        self.shared.hot.profiles.keys()
+    }
+
+    /// A profile in memory, without counting as a use of it: for who looks at
+    /// all of them.
+    pub fn look(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
+        self.shared.hot.profiles.look(&key)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{CustomerKey, DecisionId, OfferId, Reservation, Timestamp};
+use crate::domain::{ChannelId, CustomerKey, DecisionId, OfferId, Reservation, Timestamp};
 
 use super::budgets::{Budgets, Presentation, Sign};
 
@@ -97,6 +97,29 @@ impl Ledger {
     pub fn release(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
         self.release_reservation(customer, decision, offer);
         let _ = self.budgets.release(decision, offer);
+    }
+
+    /// Takes back every reservation that `takes` names by offer and channel,
+    /// with its budget unit; a unit that was seen stays. Answers how many.
+    pub fn release_where(&self, takes: impl Fn(OfferId, ChannelId) -> bool) -> usize {
+        let mut taken = Vec::new();
+        for shard in &self.customers {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.reservations.retain(|_, held| {
+                held.retain(|reservation| {
+                    let takes = takes(reservation.offer, reservation.channel);
+                    if takes {
+                        taken.push((reservation.decision, reservation.offer));
+                    }
+                    !takes
+                });
+                !held.is_empty()
+            });
+        }
+        for (decision, offer) in &taken {
+            let _ = self.budgets.release(*decision, *offer);
+        }
+        taken.len()
     }
 
     /// Takes the reservation of a presentation back.

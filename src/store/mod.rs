@@ -7,9 +7,11 @@
 //! `overlay`, `materialise`, `recovery`, `history`.
 
 mod appender;
+mod at_rest;
 mod bell;
 mod budgets;
 pub mod codec;
+mod eligible;
 mod embedded;
 mod frames;
 mod group;
@@ -27,6 +29,7 @@ mod overlay;
 mod pairs;
 mod recent;
 mod recovery;
+mod revisions;
 mod sampled;
 pub mod seal;
 mod shared;
@@ -47,10 +50,7 @@ use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::domain::{
-    CustomerKey, DecisionId, Identity, IdentityHash, IdentityTypeId, ItemId, RulesetHash, Tallies, Timestamp,
-};
-use crate::rules::SourceFile;
+use crate::domain::{CustomerKey, DecisionId, Identity, IdentityHash, IdentityTypeId, ItemId, Tallies, Timestamp};
 
 use appender::Appender;
 use bell::Queue;
@@ -64,7 +64,9 @@ use shared::{Secrets, Shared};
 use sync::SyncJob;
 use writer::{Command, Writer};
 
+pub use eligible::{Eligible, PairTable};
 pub use ledger::Ledger;
+pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
 pub use types::*;
 
 /// Segments that the whole log has room for, at least.
@@ -176,10 +178,11 @@ impl Store {
 
     /// Queues a decision for the log. Never waits; false when it was dropped
     /// because the queue or the log is full.
-    pub fn submit_decision(&self, record: DecisionRecord) -> bool {
+    pub fn submit_decision(&self, record: impl Into<Box<DecisionRecord>>) -> bool {
+        let record = record.into();
         let sent = !self.shared.log_full.load(Relaxed)
             && self.shared.take_decision_room(record.heap_bytes())
-            && self.writer.send_quietly(Command::Decision(Box::new(record)));
+            && self.writer.send_quietly(Command::Decision(record));
         if !sent {
             self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
         }
@@ -257,22 +260,6 @@ impl Store {
         }
     }
 
-    /// Keeps the files of a ruleset under its hash. Blocking.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub fn save_ruleset(&self, hash: RulesetHash, files: &[SourceFile]) -> Result<(), StoreError> {
-        self.shared.mended(self.shared.embedded.save_ruleset(hash, files))
-    }
-
-    /// The files of a ruleset kept before. Blocking.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn load_ruleset(&self, hash: RulesetHash) -> Result<Option<Vec<SourceFile>>, StoreError> {
-        self.shared.mended(self.shared.embedded.load_ruleset(hash))
-    }
-
     /// The 32-byte secret of this data directory for a purpose (`links`,
     /// `tokens`), made on first use. Key ring: every id ever used stays
     /// readable; the newest id signs.
@@ -336,6 +323,8 @@ fn find(mut config: StoreConfig) -> Result<Found, StoreError> {
     let (journals, keys) = Journals::open(&config.dir)?;
     let (mut log, Opened { segments, .. }) = EventLog::open(&log_dir, config.segment_bytes)?;
     let overview = embedded.overview()?;
+    // the rules that were active know a better bound than the settings
+    config.reserve_us_max = overview.reserve_us.unwrap_or(config.reserve_us_max);
     // a tail that was lost with the power may be in the embedded store
     log.skip_to(overview.sequence + 1);
     let shared = Arc::new(Shared::new(config, embedded, journals, &secrets));
@@ -380,6 +369,7 @@ fn start_writer(
         watch,
         syncer,
         changed: Default::default(),
+        eligible: Default::default(),
         published_at: Instant::now(),
         counted_at: Instant::now(),
         failed_at: None,

@@ -8,7 +8,8 @@ use crate::domain::{ChannelId, OfferId};
 /// How often each pair was seen.
 pub(super) type PairCounts = HashMap<(OfferId, ChannelId), u64, BuildHasherDefault<PairHasher>>;
 
-/// The ids are hashes of names from the rules already: mixing them is enough.
+/// The ids are hashes of names from the rules, or random, already: mixing them
+/// is enough.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PairHasher(u64);
 
@@ -27,6 +28,11 @@ impl Hasher for PairHasher {
 
     fn write_u32(&mut self, value: u32) {
         self.write_u64(u64::from(value));
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        self.write_u64((value >> 64) as u64);
+        self.write_u64(value as u64);
     }
 
     fn write_u64(&mut self, value: u64) {

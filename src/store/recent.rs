@@ -2,11 +2,12 @@
 //! stand, and recent versions of the tallies.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use crate::domain::{DecisionId, Tallies};
 
-use super::{appender::Place, codec::TalliesDelta};
+use super::{appender::Place, codec::TalliesDelta, pairs::PairHasher};
 
 /// Most decisions whose place is remembered.
 pub const DECISIONS_MAX: usize = 200_000;
@@ -21,7 +22,7 @@ const CHANGES_PER_WHOLE: usize = 4;
 /// Where recent decisions stand.
 #[derive(Debug, Default)]
 pub(super) struct RecentDecisions {
-    places: HashMap<DecisionId, Place>,
+    places: HashMap<DecisionId, Place, BuildHasherDefault<PairHasher>>,
     order: VecDeque<DecisionId>,
 }
 

@@ -79,6 +79,16 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
         Some(slot.value.clone())
     }
 
+    /// The value, without marking it as used.
+    pub fn look(&self, key: &K) -> Option<V> {
+        self.map.get(key).map(|slot| slot.value.clone())
+    }
+
+    /// Every key now, in no order.
+    pub fn keys(&self) -> Vec<K> {
+        self.lock().list.clone()
+    }
+
     /// Puts a value in, over any other.
     pub fn put(&self, key: K, value: V, bytes: u64) {
         let tick = self.tick.fetch_add(1, Relaxed);

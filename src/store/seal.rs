@@ -52,23 +52,24 @@ fn nonce(sequence: u64) -> Nonce {
     bytes.into()
 }
 
-/// Appends the sealed text: as long as the plain one and [`TAG_BYTES`]. The
-/// nonce is the record's sequence, so a sequence must seal at most one text
-/// per key.
+/// Seals in place what follows the public bytes, which it is bound to, and
+/// appends [`TAG_BYTES`]. The nonce is the record's sequence, so a sequence must
+/// seal at most one text per key.
 ///
 /// # Errors
 /// The text is too long to seal (256 GiB).
-pub fn seal(key: &DataKey, sequence: u64, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
-    let start = out.len();
-    out.extend_from_slice(plain);
-    match key.cipher().encrypt_inout_detached(&nonce(sequence), aad, out[start..].as_mut().into()) {
+pub fn seal(key: &DataKey, sequence: u64, text: &mut Vec<u8>, public_bytes: usize) -> Result<(), StoreError> {
+    let (public, plain) = text.split_at_mut(public_bytes);
+    match key.cipher().encrypt_inout_detached(&nonce(sequence), public, plain.into()) {
         Ok(tag) => {
-            out.extend_from_slice(&tag);
+            text.extend_from_slice(&tag);
             Ok(())
         }
         Err(_) => {
-            out.truncate(start);
-            Err(StoreError::Corrupt(format!("sealing record `{sequence}`: `{}` bytes are too many", plain.len())))
+            let bytes = text.len() - public_bytes;
+            // what is not sealed is not kept
+            text.truncate(public_bytes);
+            Err(StoreError::Corrupt(format!("sealing record `{sequence}`: `{bytes}` bytes are too many")))
         }
     }
 }
@@ -97,10 +98,10 @@ mod tests {
     const KEY: DataKey = DataKey([7; 32]);
 
     fn sealed(plain: &[u8]) -> Vec<u8> {
-        let mut out = b"before".to_vec();
-        seal(&KEY, 42, b"who", plain, &mut out).unwrap();
-        assert_eq!(&out[..6], b"before");
-        out.split_off(6)
+        let mut out = [b"who", plain].concat();
+        seal(&KEY, 42, &mut out, 3).unwrap();
+        assert_eq!(&out[..3], b"who");
+        out.split_off(3)
     }
 
     #[test]
@@ -117,8 +118,8 @@ mod tests {
         // RFC 8439, section 2.8.2, has a nonce with a constant that is not
         // zero; the appendix A.5 likewise. So only the keystream is compared:
         // the first block of an all-zero key, counter 1, nonce 0 (A.1, vector 2).
-        let mut out = Vec::new();
-        seal(&DataKey([0; 32]), 0, b"", &[0; 8], &mut out).unwrap();
+        let mut out = vec![0; 8];
+        seal(&DataKey([0; 32]), 0, &mut out, 0).unwrap();
         assert_eq!(out[..8], [0x9f, 0x07, 0xe7, 0xbe, 0x55, 0x51, 0x38, 0x7a]);
     }
 

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::domain::{
-    ChannelId, CustomerKey, DecisionId, DegradedSet, Event, Identity, Match, OfferId, Profile, Reason, Request,
+    ChannelId, CustomerKey, DecisionId, DegradedSet, Event, Identity, Match, OfferId, Pauses, Profile, Reason, Request,
     Reservation, RulesetHash, Tallies, Timestamp,
 };
 
-use super::{codec, seal::DataKey};
+use super::{Eligible, codec, seal::DataKey};
 
 /// The least that the event log may be limited to, bytes.
 pub const LOG_BYTES_MIN: u64 = 1 << 20;
@@ -27,8 +27,8 @@ pub struct StoreConfig {
     /// The most hot profiles may take.
     pub hot_bytes_max: u64,
     /// The longest a reservation lives, microseconds; how far back start-up
-    /// looks for decisions that may still hold one. The rules know a better
-    /// bound than the default.
+    /// looks for decisions that may still hold one. Once rules were active, the
+    /// longest of theirs is taken instead.
     pub reserve_us_max: i64,
 }
 
@@ -220,10 +220,12 @@ pub struct DecisionRecord {
     pub winners: Vec<WinnerRecord>,
     /// (offer, channel) pairs that passed engagement policy; counted in the
     /// tallies, not stored.
-    pub eligible: Vec<(OfferId, ChannelId)>,
+    pub eligible: Eligible,
     /// Set when the customer now counts for the lift for the first time:
     /// whether in the holdout.
     pub exposed: Option<bool>,
+    /// What was paused.
+    pub pauses: Arc<Pauses>,
 }
 
 /// What an entry of a list in a question costs, bytes (estimate).
@@ -251,7 +253,7 @@ impl DecisionRecord {
             + request.exclude_items.len()
             + request.languages.len()
             + self.winners.len();
-        let lists = size_of_val(&self.eligible[..])
+        let lists = size_of_val(&self.eligible.numbers[..])
             + size_of_val(&self.reservations[..])
             + size_of_val(&self.exhausted[..])
             + size_of_val(&self.denied[..])

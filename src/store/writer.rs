@@ -14,6 +14,7 @@ use super::{
     appender::{Appender, Place},
     bell::Inbox,
     codec::TalliesDelta,
+    eligible::EligibleCounts,
     group::{Changed, Decided, Group},
     log::Segment,
     overlay::Layer,
@@ -71,6 +72,8 @@ pub(super) struct Writer {
     pub syncer: Sender<SyncJob>,
     /// Not published yet.
     pub changed: Changed,
+    /// How often each pair was eligible; not in the tallies yet.
+    pub eligible: EligibleCounts,
     pub published_at: Instant,
     /// When the counts that no model sees were folded last.
     pub counted_at: Instant,
@@ -113,7 +116,7 @@ impl Writer {
         if self.shared.log_full.load(Relaxed) {
             return Some(RETRY_FULL_EVERY);
         }
-        if self.changed.is_empty() {
+        if self.changed.is_empty() && self.eligible.is_empty() {
             return None;
         }
         let every = if self.changed.rates { PUBLISH_EVERY } else { PUBLISH_COUNTS_EVERY };
@@ -137,7 +140,7 @@ impl Writer {
                 Command::Decision(record) => {
                     decisions += 1;
                     bytes += record.heap_bytes();
-                    self.decide(&mut batch, &record);
+                    self.decide(&mut batch, record);
                 }
                 Command::Names(names) => self.name(&mut batch, &names),
                 Command::Locate { id, reply } => {
@@ -178,7 +181,7 @@ impl Writer {
         batch.acks.push((Ack { reply, receipts }, strength));
     }
 
-    fn decide(&mut self, batch: &mut Batch, record: &DecisionRecord) {
+    fn decide(&mut self, batch: &mut Batch, mut record: Box<DecisionRecord>) {
         self.shared.saw_time(record.now);
         if !self.appender.has_room(&self.shared) {
             self.shared.log_full.store(true, Relaxed);
@@ -186,11 +189,14 @@ impl Writer {
             return;
         }
         let customer = record.customer.as_ref().map(|c| c.profile.key);
-        let appended = self.appender.decision(record);
+        let appended = self.appender.decision(&record);
         batch.group.records += 1;
-        let applied = batch.group.apply_decision(&self.shared, &Decided { record, customer });
+        let applied = batch.group.apply_decision(&self.shared, &Decided { record: &record, customer });
         match (appended, applied) {
-            (Ok(place), Ok(())) => batch.places.push((record.id, place)),
+            (Ok(place), Ok(())) => {
+                batch.places.push((record.id, place));
+                batch.group.eligible.push(std::mem::take(&mut record.eligible));
+            }
             _ => {
                 self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
             }
@@ -217,6 +223,8 @@ impl Writer {
             let Some(Ok(written)) = written else { return self.fail(batch) };
             self.shared.log_full.store(false, Relaxed);
             self.failed_at = None;
+            let eligible = std::mem::take(&mut batch.group.eligible);
+            eligible.iter().for_each(|pairs| self.eligible.add(pairs));
             let changed = batch.group.publish(&self.shared, written.last_sequence, &mut self.tallies);
             self.changed.extend(changed);
             for (id, place) in batch.places {
@@ -276,12 +284,12 @@ impl Writer {
     /// doing it with every version would make each as large as all tallies.
     fn fold_eligible(&mut self, closing: bool) {
         let due = closing || self.counted_at.elapsed() >= PUBLISH_COUNTS_EVERY;
-        if !due || self.changed.eligible.is_empty() {
+        if !due || self.eligible.is_empty() {
             return;
         }
         self.counted_at = Instant::now();
         let mut stored = Tallies { offers: Default::default(), ..self.tallies.clone() };
-        for (pair, count) in std::mem::take(&mut self.changed.eligible) {
+        for (pair, count) in self.eligible.take() {
             let tally = self.tallies.offers.entry(pair).or_default();
             tally.eligible += count;
             stored.offers.insert(pair, *tally);
@@ -305,17 +313,10 @@ impl Writer {
     pub fn publish(&mut self, closing: bool) {
         self.published_at = Instant::now();
         self.fold_eligible(closing);
-        let eligible = std::mem::take(&mut self.changed.eligible);
-        if self.changed.rates {
-            if !self.publish_version() {
-                self.changed.eligible = eligible;
-                return;
-            }
-        } else if self.changed.is_empty() {
-            self.changed.eligible = eligible;
+        if self.changed.is_empty() || (self.changed.rates && !self.publish_version()) {
             return;
         }
-        self.changed = Changed { eligible, ..Changed::default() };
+        self.changed = Changed::default();
         self.watch.send_replace(Arc::new(self.tallies.clone()));
     }
 

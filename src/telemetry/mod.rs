@@ -16,12 +16,33 @@ use arc_swap::ArcSwap;
 use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::domain::{Decision, Degraded, Level, OutcomeType, PlacementAnswer, PlacementStatus, Reason};
+use crate::domain::{
+    Decision, Degraded, Level, OutcomeType, PauseKind, Pauses, PlacementAnswer, PlacementStatus, Reason, RevisionOrigin,
+};
 
 pub use logs::{init_json_logs, init_text_logs};
 
 const LEVELS: [Level; 4] = [Level::Full, Level::NoRecommendations, Level::RulesOnly, Level::Fallback];
 const RESULTS: [&str; 4] = ["ok", "empty", "fallback", "unknown_placement"];
+
+/// What became of a publish; labels of [`names::PUBLISHES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// It serves.
+    Published,
+    /// It serves although checks failed or might have.
+    Forced,
+    /// It served before.
+    Unchanged,
+    /// The checks refused it, or it could not be kept.
+    Refused,
+    /// Another revision was active than expected.
+    Aborted,
+}
+
+impl PublishOutcome {
+    const NAMES: [&'static str; 5] = ["published", "forced", "unchanged", "refused", "aborted"];
+}
 
 /// Counters of one channel by level and result; made on first use.
 struct ChannelHandles([[OnceLock<Counter>; RESULTS.len()]; LEVELS.len()]);
@@ -37,6 +58,11 @@ pub struct Metrics {
     offers_reaching_nobody: Gauge,
     refused_errors: Gauge,
     reloads: [Counter; 2],
+    publishes: Vec<Counter>,
+    compile_seconds: Gauge,
+    pauses: Vec<Gauge>,
+    /// The line that tells the active revision.
+    ruleset_info: ArcSwap<String>,
     errors: Vec<Counter>,
     in_flight: Gauge,
     /// Requests refused because too many were being answered.
@@ -86,6 +112,10 @@ impl Recorder {
         metrics::with_local_recorder(&self.recorder, || metrics::gauge!(name))
     }
 
+    fn gauge_of(&self, name: &'static str, key: &'static str, value: &'static str) -> Gauge {
+        metrics::with_local_recorder(&self.recorder, || metrics::gauge!(name, key => value))
+    }
+
     fn counters<'a>(
         &self,
         name: &'static str,
@@ -118,6 +148,10 @@ impl Metrics {
             offers_reaching_nobody: recorder.gauge(names::OFFERS_REACHING_NOBODY),
             refused_errors: recorder.gauge(names::RULESET_REFUSED_ERRORS),
             reloads: [reload("ok"), reload("refused")],
+            publishes: recorder.counters(names::PUBLISHES, "outcome", PublishOutcome::NAMES.into_iter()),
+            compile_seconds: recorder.gauge(names::COMPILE_SECONDS),
+            pauses: PauseKind::ALL.iter().map(|kind| recorder.gauge_of(names::PAUSES, "kind", kind.name())).collect(),
+            ruleset_info: ArcSwap::default(),
             errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
             in_flight: recorder.gauge(names::REQUESTS_IN_FLIGHT),
             shed: recorder.counter(names::REQUESTS_SHED, Vec::new()),
@@ -202,6 +236,41 @@ impl Metrics {
         self.refused_errors.set(errors as f64);
     }
 
+    /// The edit that was refused is gone.
+    pub fn nothing_refused(&self) {
+        self.refused_errors.set(0.0);
+    }
+
+    /// Counts one publish.
+    pub fn published(&self, outcome: PublishOutcome) {
+        if let Some(counter) = self.publishes.get(outcome as usize) {
+            counter.increment(1);
+        }
+    }
+
+    /// Sets how long the last compilation took.
+    pub fn compiled(&self, took: Duration) {
+        self.compile_seconds.set(took.as_secs_f64());
+    }
+
+    /// Sets how much is paused.
+    pub fn paused(&self, pauses: &Pauses) {
+        for (kind, gauge) in PauseKind::ALL.iter().zip(&self.pauses) {
+            gauge.set(pauses.list.iter().filter(|pause| pause.kind == *kind).count() as f64);
+        }
+    }
+
+    /// Tells the active revision. A label would stay for every revision that
+    /// ever was, so the line is written by hand.
+    pub fn revision(&self, hash: &str, origin: RevisionOrigin) {
+        let name = names::RULESET_INFO;
+        let line = format!(
+            "# HELP {name} The active revision\n# TYPE {name} gauge\n{name}{{revision=\"{hash}\",origin=\"{}\"}} 1\n",
+            origin.name()
+        );
+        self.ruleset_info.store(Arc::new(line));
+    }
+
     /// Sets how many offers were presented to nobody in the last 24 hours.
     pub fn offers_reaching_nobody(&self, offers: usize) {
         self.offers_reaching_nobody.set(offers as f64);
@@ -237,6 +306,6 @@ impl Metrics {
 
     /// The Prometheus text. Takes milliseconds: keep it off serving threads.
     pub fn render(&self) -> String {
-        self.recorder.handle.render()
+        self.recorder.handle.render() + &self.ruleset_info.load()
     }
 }

@@ -19,6 +19,15 @@ pub const RULESET_AGE_SECONDS: &str = "rapport_ruleset_age_seconds";
 pub const RULESET_RELOADS: &str = "rapport_ruleset_reloads_total";
 /// Errors of the edit that is refused now; 0 when none is. Gauge.
 pub const RULESET_REFUSED_ERRORS: &str = "rapport_ruleset_refused_errors";
+/// The active revision and how it became active, as labels of the value 1.
+/// Gauge; only the active one is told.
+pub const RULESET_INFO: &str = "rapport_ruleset_info";
+/// Publishes of rules, by outcome. Counter.
+pub const PUBLISHES: &str = "rapport_ruleset_publishes_total";
+/// Time the last compilation of rules took. Gauge, seconds.
+pub const COMPILE_SECONDS: &str = "rapport_ruleset_compile_seconds";
+/// Things that are paused, by kind. Gauge.
+pub const PAUSES: &str = "rapport_pauses";
 /// Requests answered with an error, by code. Counter.
 pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
 /// Requests being answered. Gauge.
@@ -88,7 +97,7 @@ pub const CODES: [&str; 17] = [
 ];
 
 /// Names and help texts.
-pub const HELP: [(&str, &str); 28] = [
+pub const HELP: [(&str, &str); 32] = [
     (DECISIONS, "Placements answered, by channel, level and result"),
     (DECIDE_SECONDS, "Time from the checked question to the answer"),
     (SUPPRESSED, "Candidates dropped, by reason"),
@@ -98,6 +107,10 @@ pub const HELP: [(&str, &str); 28] = [
     (RULESET_AGE_SECONDS, "Seconds since the active ruleset became active"),
     (RULESET_RELOADS, "Reloads of the rules, by result"),
     (RULESET_REFUSED_ERRORS, "Errors of the edit that is refused now"),
+    (RULESET_INFO, "The active revision"),
+    (PUBLISHES, "Publishes of rules, by outcome"),
+    (COMPILE_SECONDS, "Time the last compilation of rules took"),
+    (PAUSES, "Things that are paused, by kind"),
     (REQUEST_ERRORS, "Requests answered with an error, by code"),
     (REQUESTS_IN_FLIGHT, "Requests being answered"),
     (REQUESTS_SHED, "Requests refused because too many were being answered"),

@@ -54,6 +54,89 @@ fn its_rules_compile_beside_the_sample_s() {
     assert!(ruleset.channel_by_name("store_till").is_some());
 }
 
+/// The text of the block that is fenced with these words.
+fn block(readme: &str, fence: &str) -> String {
+    let (_, rest) = readme.split_once(&format!("```{fence}\n")).unwrap_or_else(|| panic!("no block `{fence}`"));
+    rest.split_once("```").expect("the end of the block").0.to_owned()
+}
+
+/// The arguments of a shown command, as a shell reads them.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quote, mut word) = (Vec::new(), None, String::new());
+    for c in line.chars() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            (None, ' ') => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+            (_, c) => word.push(c),
+        }
+    }
+    words.extend(Some(word).filter(|word| !word.is_empty()));
+    words
+}
+
+/// Runs a command in the repository.
+fn run(arguments: &[String]) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rapport"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("running the command")
+}
+
+#[test]
+fn its_trials_of_rules_run() {
+    let readme = readme();
+    let shown = readme.lines().filter_map(|line| line.strip_prefix("    cargo run --release -- "));
+    let trials: Vec<&str> = shown.filter(|line| line.starts_with("eval") || line.starts_with("eligible")).collect();
+    assert_eq!(trials.len(), 2, "{trials:?}");
+    let answers: Vec<String> = trials
+        .iter()
+        .map(|trial| {
+            let output = run(&words(trial));
+            assert!(output.status.success(), "{trial}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("text")
+        })
+        .collect();
+    assert_eq!(answers[0], "true\n");
+    assert_eq!(answers[1].lines().count(), 1_000, "an answer for each customer");
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("least.yaml"), block(&readme, "yaml least")).expect("the least rules");
+    std::fs::write(dir.path().join("people.ndjson"), r#"{"id": "a", "p": {"age": 18}}"#).expect("a person");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let people = path("people.ndjson");
+    let output = run(&["eligible", "--rules", &path(""), "--profiles", &people].map(str::to_owned));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a: adults\n", "{output:?}");
+    std::fs::write(&people, block(&readme, "json")).expect("the line that is shown");
+    let output = run(&["eligible", "--profiles", &people].map(str::to_owned));
+    assert!(output.status.success() && output.stdout.starts_with(b"7: "), "{output:?}");
+}
+
+#[test]
+fn its_commands_of_publishing_are_understood() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("## Publish without fear").expect("the section");
+    let section = rest.split_once("\n## ").expect("the next section").0;
+    let commands: Vec<&str> =
+        section.split("`rapport ").skip(1).filter_map(|rest| Some(rest.split_once('`')?.0)).collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let mut arguments = words(command);
+        // no service is there: a command that is understood says so
+        arguments.extend(["--address", "http://127.0.0.1:9"].map(str::to_owned));
+        let output = run(&arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("connecting to `http://127.0.0.1:9`"), "{command}: {told}");
+    }
+    let mut files = rules::read_dir(Path::new("rules")).expect("the rules");
+    for file in &mut files {
+        if file.path.ends_with("policies.yaml") {
+            let text: Vec<&str> = file.text.lines().filter(|line| !line.starts_with("  reach:")).collect();
+            let limits = block(&readme, "yaml reach").replacen("policies:\n", "", 1);
+            file.text = format!("{}\n{limits}", text.join("\n")).into();
+        }
+    }
+    let ruleset = rules::compile(&files).expect("the rules with the limits shown");
+    assert_eq!(ruleset.reach.max_gain_share, Some(0.2));
+}
+
 #[test]
 fn its_commands_exist() {
     let readme = readme();

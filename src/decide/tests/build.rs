@@ -129,6 +129,7 @@ pub fn rules() -> Ruleset {
         holdout_salt: "salt".into(),
         exploration_share: 0.0,
         prior_trials: 50.0,
+        reach: Default::default(),
         segments: Vec::new(),
         offers: Vec::new(),
         offers_by_placement: Vec::new(),
@@ -142,18 +143,30 @@ pub fn rules() -> Ruleset {
 }
 
 pub fn origin() -> Origin {
-    Origin { position: Position::default(), source: Arc::default(), exact_columns: false }
+    Origin { position: Position::default(), source: Arc::default(), first_line: 1, exact_columns: false }
 }
 
 pub fn condition(rules: &Ruleset, text: &str) -> Arc<Condition> {
     let segments = HashMap::new();
-    let env = CompileEnv { schema: &rules.schema, currency: rules.currency, segments: &segments };
+    let env = CompileEnv {
+        schema: &rules.schema,
+        currency: rules.currency,
+        segments: &segments,
+        macros: &segments,
+        parsed: None,
+    };
     Arc::new(Condition::compile(text, &origin(), &env).expect("a valid condition"))
 }
 
 pub fn number(rules: &Ruleset, text: &str) -> Number {
     let segments = HashMap::new();
-    let env = CompileEnv { schema: &rules.schema, currency: rules.currency, segments: &segments };
+    let env = CompileEnv {
+        schema: &rules.schema,
+        currency: rules.currency,
+        segments: &segments,
+        macros: &segments,
+        parsed: None,
+    };
     Number::compile(text, &origin(), &env).expect("a valid number")
 }
 
@@ -207,6 +220,8 @@ pub fn offer<'a>(rules: &'a mut Ruleset, name: &str, value: f64) -> &'a mut Offe
         treatments,
         reasons: Vec::new(),
         labels: Vec::new(),
+        reach: None,
+        allowed_lints: Vec::new(),
         position: Position::default(),
     });
     let last = rules.offers.len() - 1;
@@ -300,6 +315,21 @@ pub fn ask(placements: &[&str]) -> Request {
     Request { placements: placements.iter().map(ask).collect(), trace: Trace::Full, ..Request::default() }
 }
 
+/// Pauses of these things.
+pub fn pauses(things: &[(PauseKind, &str)]) -> Pauses {
+    let pause = |(kind, id): &(PauseKind, &str)| Pause {
+        kind: *kind,
+        id: (*id).into(),
+        reason: "a defect".into(),
+        author: "ops".into(),
+        since: NOW,
+    };
+    let mut list: Vec<Pause> = things.iter().map(pause).collect();
+    list.sort();
+    list.dedup();
+    Pauses { version: 1, list }
+}
+
 /// A decision to be made; change what a test is about.
 pub struct Case {
     pub snapshot: Snapshot,
@@ -343,6 +373,12 @@ impl Case {
             keep_order: Vec::new(),
             degraded: DegradedSet::default(),
         }
+    }
+
+    /// With these things paused by ops, because of a defect.
+    pub fn pausing(mut self, things: &[(PauseKind, &str)]) -> Self {
+        self.snapshot = self.snapshot.with_pauses(Arc::new(pauses(things)));
+        self
     }
 
     /// As a visitor nobody knows.

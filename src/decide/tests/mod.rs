@@ -3,7 +3,7 @@
 mod build;
 mod cases;
 mod chance;
-mod gates;
+mod pauses;
 mod properties;
 mod random;
 mod reference;

@@ -42,6 +42,18 @@ const CONDITIONS: [&str; 8] = [
     "true",
 ];
 const NAMES: [&str; 10] = ["o0", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "gone"];
+/// What is paused now and then; some of it is not declared.
+pub const PAUSABLE: [(PauseKind, &str); 9] = [
+    (PauseKind::Offer, "o0"),
+    (PauseKind::Offer, "o2"),
+    (PauseKind::Offer, "gone"),
+    (PauseKind::Issue, "keep"),
+    (PauseKind::Group, "red"),
+    (PauseKind::Group, "o1"),
+    (PauseKind::Channel, "web"),
+    (PauseKind::Channel, "email"),
+    (PauseKind::Channel, "fax"),
+];
 const CHANNELS: [&str; 5] = ["web", "email", "call", "sms", "fax"];
 const SCOPES: [Scope; 5] = [Scope::Offer, Scope::Group, Scope::Issue, Scope::Channel, Scope::All];
 const OUTCOMES: [OutcomeType; 7] = [
@@ -236,6 +248,10 @@ pub fn case_of(dice: &mut Dice, rules: Ruleset) -> Case {
     }
     if dice.chance(15) {
         case.keep_order = (0..2).map(|_| OfferSlot(dice.below(offers) as u32)).collect();
+    }
+    if dice.chance(25) {
+        let things: Vec<_> = (0..1 + dice.below(2)).map(|_| dice.of(&PAUSABLE)).collect();
+        case = case.pausing(&things);
     }
     if dice.chance(15) { case.anonymous() } else { case }
 }

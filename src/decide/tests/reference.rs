@@ -76,7 +76,7 @@ impl<'a> Slow<'a> {
             (!runs, Reason::OutsideSchedule),
             (request.purpose.is_some_and(|p| p != offer.purpose), Reason::OtherPurpose),
             (request.exclude_offers.contains(&offer.id), Reason::ExcludedByRequest),
-            (offer.paused, Reason::Paused),
+            (offer.paused || self.is_offer_paused(offer), Reason::Paused),
             (!holds(&offer.eligibility), Reason::NotEligible),
             (!holds(&offer.applicability), Reason::NotApplicable),
             (!holds(&offer.suitability), Reason::NotSuitable),
@@ -84,6 +84,17 @@ impl<'a> Slow<'a> {
         ]
         .into_iter()
         .find_map(|(drops, reason)| drops.then_some(reason))
+    }
+
+    fn is_offer_paused(&self, offer: &Offer) -> bool {
+        let issue = &self.rules.issues[offer.issue.index()].name;
+        let group = &self.rules.groups[offer.group.index()];
+        let things = [(PauseKind::Offer, &offer.name_id), (PauseKind::Issue, issue), (PauseKind::Group, group)];
+        things.iter().any(|(kind, id)| self.is_paused(*kind, id))
+    }
+
+    fn is_paused(&self, kind: PauseKind, id: &str) -> bool {
+        self.case.snapshot.pauses.list.iter().any(|p| p.kind == kind && *p.id == *id)
     }
 
     fn channels(&self, offer: &Offer, placement: Option<&Placement>) -> Vec<&'a Channel> {
@@ -165,6 +176,7 @@ impl<'a> Slow<'a> {
         let unaddressed = channel.address.is_some() && self.text(channel.address).is_none();
         let allowed = &request.allowed_channels;
         let drops = [
+            (self.is_paused(PauseKind::Channel, &channel.name), Reason::Paused),
             (!allowed.is_empty() && !allowed.contains(&channel.id), Reason::ChannelNotAllowed),
             (!offer.treatments.iter().any(|t| t.channel == channel.slot && suits(t)), Reason::NoTreatment),
             (outbound && profile.do_not_contact.is_some(), Reason::DoNotContact),

@@ -40,7 +40,7 @@ pub fn write(decision: &Decision, shown: Shown<'_>) -> proto::DecideResponse {
     }
 }
 
-fn matched(matched: Match) -> proto::Match {
+pub(super) fn matched(matched: Match) -> proto::Match {
     match matched {
         Match::Known => proto::Match::Known,
         Match::Anonymous => proto::Match::Anonymous,
@@ -50,7 +50,7 @@ fn matched(matched: Match) -> proto::Match {
 }
 
 /// The name of an input that was not used.
-fn dropped(purpose: ConsentPurpose) -> &'static str {
+pub(super) fn dropped(purpose: ConsentPurpose) -> &'static str {
     match purpose {
         ConsentPurpose::Profiling => "behaviour",
         ConsentPurpose::Marketing => "marketing",
@@ -114,7 +114,7 @@ pub fn purpose(purpose: Purpose) -> proto::Purpose {
     }
 }
 
-fn agent(agent: &AgentView) -> proto::AgentView {
+pub(super) fn agent(agent: &AgentView) -> proto::AgentView {
     let reason = |(code, label): &(std::sync::Arc<str>, std::sync::Arc<str>)| proto::DeclineReason {
         code: code.to_string(),
         label: label.to_string(),
@@ -128,7 +128,7 @@ fn agent(agent: &AgentView) -> proto::AgentView {
     }
 }
 
-fn factors(factors: &Factors) -> proto::Factors {
+pub(super) fn factors(factors: &Factors) -> proto::Factors {
     proto::Factors {
         propensity: factors.propensity,
         value: factors.value,
@@ -142,7 +142,7 @@ fn factors(factors: &Factors) -> proto::Factors {
     }
 }
 
-fn channel_verdict(verdict: &ChannelVerdict) -> proto::ChannelVerdict {
+pub(super) fn channel_verdict(verdict: &ChannelVerdict) -> proto::ChannelVerdict {
     proto::ChannelVerdict {
         channel: verdict.channel.to_string(),
         reason: i32::from(verdict.reason as u8),
@@ -163,7 +163,7 @@ fn trace(report: &TraceReport, shown: Shown<'_>) -> Option<proto::TraceReport> {
     })
 }
 
-fn verdict(verdict: &Verdict, failed: Vec<proto::FailedLiteral>) -> proto::CandidateVerdict {
+pub(super) fn verdict(verdict: &Verdict, failed: Vec<proto::FailedLiteral>) -> proto::CandidateVerdict {
     proto::CandidateVerdict {
         offer: verdict.offer.to_string(),
         channel: verdict.channel.as_ref().map_or_else(String::new, |c| c.to_string()),

@@ -1,7 +1,7 @@
 //! The active revision, its offers, and what they did.
 
 use crate::{
-    app::{self, AppError, RevisionInfo, Violation},
+    app::{self, AppError, RevisionInfo},
     domain::{Currency, Tallies, Timestamp},
     proto,
     rules::{Offer, Ruleset},
@@ -22,11 +22,27 @@ pub const PAGE_MAX: usize = 1_000;
 pub fn revision(ruleset: &Ruleset, info: RevisionInfo) -> proto::GetActiveRevisionResponse {
     proto::GetActiveRevisionResponse {
         revision: ruleset.hash.to_string(),
-        activated_at: Some(timestamp(info.activated_at)),
+        activated_at: Some(timestamp(info.activation.at)),
         offers: ruleset.offers.len() as u32,
         placements: ruleset.placements.len() as u32,
         channels: ruleset.channels.iter().map(|c| c.name.to_string()).collect(),
         refused_errors: info.refused,
+        author: info.activation.author.to_string(),
+        comment: info.activation.comment.to_string(),
+        origin: info.activation.origin as i32,
+        force_reason: info.activation.force_reason.to_string(),
+    }
+}
+
+/// How many entries a page has.
+///
+/// # Errors
+/// A negative page size.
+pub fn page_size(asked: i32) -> Result<usize, AppError> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(PAGE_DEFAULT),
+        Ok(size) => Ok(size.min(PAGE_MAX)),
+        Err(_) => Err(AppError::invalid("page_size", format!("is `{asked}`: give 0 to {PAGE_MAX}"))),
     }
 }
 
@@ -36,14 +52,7 @@ pub fn revision(ruleset: &Ruleset, info: RevisionInfo) -> proto::GetActiveRevisi
 /// # Errors
 /// A negative page size.
 pub fn offers(ruleset: &Ruleset, wire: &proto::ListOffersRequest) -> Result<proto::ListOffersResponse, AppError> {
-    let size = match usize::try_from(wire.page_size) {
-        Ok(0) => PAGE_DEFAULT,
-        Ok(size) => size.min(PAGE_MAX),
-        Err(_) => {
-            let description = format!("is `{}`: give 0 to {PAGE_MAX}", wire.page_size);
-            return Err(AppError::Invalid(vec![Violation { field: "page_size".to_owned(), description }]));
-        }
-    };
+    let size = page_size(wire.page_size)?;
     let seen = wire.page_token.as_str();
     let mut rest = ruleset.offers.iter().filter(|offer| seen.is_empty() || &*offer.name_id > seen).peekable();
     let mut page = Vec::new();

@@ -126,6 +126,7 @@ pub(crate) fn ruleset() -> Ruleset {
         holdout_salt: "".into(),
         exploration_share: 0.0,
         prior_trials: 1.0,
+        reach: Default::default(),
         segments: Vec::new(),
         offers: Vec::new(),
         budgeted: Vec::new(),
@@ -543,4 +544,58 @@ fn profiling_is_permitted_everywhere_or_nowhere() {
     let read = |channel| customer::read_upsert(Reading::new(&rules, &identity), wire(channel));
     assert!(read("").is_ok());
     assert_eq!(fields(read("web")), ["consents[0].channel"]);
+}
+
+#[test]
+fn an_answer_written_at_once_is_the_one_that_is_encoded() {
+    use crate::domain::{
+        ChannelVerdict, ConsentPurpose, Date, Degraded, Factors, PlacementAnswer, PlacementStatus, Reason,
+        SilenceReason, Stage, Trace, Verdict, View,
+    };
+    use prost::Message;
+    let plain = answered();
+    let mut rich = answered();
+    rich.degraded.insert(Degraded::StaleProfile);
+    rich.degraded.insert(Degraded::LogUnavailable);
+    rich.dropped = vec![ConsentPurpose::Profiling, ConsentPurpose::Service];
+    rich.trace.candidates = vec![Verdict {
+        offer: "mug".into(),
+        channel: Some("web".into()),
+        placement: "home_hero".into(),
+        stage: Stage::Score,
+        reason: Some(Reason::Paused),
+        detail: "x".repeat(300),
+        factors: Some(Factors { value: -0.0, ..Factors::default() }),
+    }];
+    let one = &mut rich.placements[0].presentations[0];
+    one.not_before = Some(Timestamp(0));
+    one.send_by = Some(Timestamp(-1_500_001));
+    one.message.html = "long ".repeat(5_000);
+    one.data.extend([
+        ("empty".into(), Value::Text("".into())),
+        ("0".into(), Value::Int(0)),
+        ("set".into(), Value::Set(["x".into(), "".into()].into())),
+        ("day".into(), Value::Date(Date(20_000))),
+        ("yes".into(), Value::Bool(true)),
+    ]);
+    one.other_channels =
+        vec![ChannelVerdict { channel: "sms".into(), reason: Reason::Paused, net_priority: f64::MIN_POSITIVE }];
+    let second = one.clone();
+    rich.placements[0].presentations.push(second);
+    rich.placements.push(PlacementAnswer {
+        placement: "".into(),
+        status: PlacementStatus::Empty,
+        silence: Some(SilenceReason::ContactPolicy),
+        presentations: Vec::new(),
+    });
+    for answer in [plain, rich] {
+        for view in [View::Render, View::Agent, View::Full] {
+            for trace in [Trace::None, Trace::Summary, Trace::Full] {
+                let shown = decision::Shown { view, trace, currency: &GBP };
+                let mut bytes = vec![7];
+                super::wire::write(&answer, shown, &mut bytes);
+                assert_eq!(bytes[1..], decision::write(&answer, shown).encode_to_vec(), "{view:?} {trace:?}");
+            }
+        }
+    }
 }

@@ -68,7 +68,11 @@ fn kind_name(kind: &Kind) -> &'static str {
     }
 }
 
-fn in_range(def: &AttributeDef, currency: &Currency, value: &Value) -> Result<(), String> {
+/// Whether a number stands within the attribute's range.
+///
+/// # Errors
+/// It does not.
+pub fn in_range(def: &AttributeDef, currency: &Currency, value: &Value) -> Result<(), String> {
     let Some((least, most)) = def.range else { return Ok(()) };
     let (number, shown) = match value {
         Value::Int(v) => (*v as f64, [least, most]),

@@ -36,7 +36,7 @@ pub struct TopLevel<'n> {
 
 impl<'n> TopLevel<'n> {
     /// Gathers the files' trees, in order of their paths.
-    pub fn gather(report: &mut Report<'_>, trees: &'n [Node]) -> Self {
+    pub fn gather(report: &mut Report<'_>, trees: impl IntoIterator<Item = &'n Node>) -> Self {
         let mut top = Self::default();
         for tree in trees {
             if tree.kind == crate::rules::source::Kind::Null {
@@ -56,6 +56,11 @@ impl<'n> TopLevel<'n> {
             }
         }
         top
+    }
+
+    /// Whether any file has the key.
+    pub fn has(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
     }
 
     /// The one map of a key that may stand once.
@@ -102,34 +107,45 @@ pub fn declared<'n>(
     noun: Noun,
 ) -> Vec<Declared<'n>> {
     let mut all: Vec<Declared<'n>> = Vec::new();
-    for node in nodes {
-        let Some(fields) = report.fields(node, section) else {
-            report.lose(noun);
-            continue;
-        };
-        let id_node = fields.get("id");
-        let Some((id, id_mark)) = id_node.and_then(|node| Some((report.id(node)?, node.mark))) else {
-            report.lose(noun);
-            continue;
-        };
-        all.push(Declared { id, mark: node.mark, id_mark, fields });
-    }
-    // The sort is stable: of equal ids the first by path and line stays first.
-    all.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut first: Option<(Arc<str>, Mark)> = None;
-    all.retain(|declared| match &first {
-        Some((id, mark)) if *id == declared.id => {
-            let place = report.position(*mark);
-            let (noun, id) = (noun.name(), &declared.id);
-            report.error(declared.id_mark, format!("the {noun} `{id}` is declared twice: first at {place}"));
-            false
-        }
-        _ => {
-            first = Some((declared.id.clone(), declared.id_mark));
-            true
-        }
-    });
+    all.extend(nodes.into_iter().filter_map(|node| declaration(report, node, section, noun)));
+    each_once(report, &mut all, noun, |declared| (&declared.id, declared.id_mark));
     all
+}
+
+/// Reads one declaration.
+pub fn declaration<'n>(
+    report: &mut Report<'_>,
+    node: &'n Node,
+    section: &'static Section,
+    noun: Noun,
+) -> Option<Declared<'n>> {
+    let declared = report.fields(node, section).and_then(|fields| {
+        let (id, id_mark) = fields.get("id").and_then(|node| Some((report.id(node)?, node.mark)))?;
+        Some(Declared { id, mark: node.mark, id_mark, fields })
+    });
+    if declared.is_none() {
+        report.lose(noun);
+    }
+    declared
+}
+
+/// Sorts declarations by id and keeps the first of each, by path and line.
+pub fn each_once<T>(report: &mut Report<'_>, all: &mut Vec<T>, noun: Noun, id_of: impl Fn(&T) -> (&Arc<str>, Mark)) {
+    // The sort is stable: of equal ids the first by path and line stays first.
+    all.sort_by(|a, b| id_of(a).0.cmp(id_of(b).0));
+    let mut first: Option<(Arc<str>, Mark)> = None;
+    all.retain(|declared| {
+        let (id, mark) = id_of(declared);
+        if let Some((known, at)) = &first
+            && known == id
+        {
+            let (noun, place) = (noun.name(), report.position(*at));
+            report.error(mark, format!("the {noun} `{id}` is declared twice: first at {place}"));
+            return false;
+        }
+        first = Some((id.clone(), mark));
+        true
+    });
 }
 
 /// Notes two names that are the same at rest.

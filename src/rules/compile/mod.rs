@@ -2,14 +2,19 @@
 //! what uses them. Every step notes its mistakes and goes on, so that all of
 //! them are told at once.
 
+mod cache;
 mod channels;
+mod cut;
 mod declare;
+mod documents;
+mod fingerprint;
 mod hash;
 mod limits;
 mod offers;
 mod placements;
 mod policies;
 mod profiles;
+mod reach;
 mod scenarios;
 mod schema;
 mod settings;
@@ -17,33 +22,43 @@ mod texts;
 mod traits;
 mod treatments;
 mod values;
+mod vocabulary;
 
+pub use cache::Compiler;
+#[cfg(test)]
+pub(super) use documents::{offers_alone, whole_tree};
 pub use hash::of as hash_of;
+pub use vocabulary::Vocabulary;
 
 use crate::domain::{AttrSlot, AttributeType, GroupSlot, IssueSlot, OfferSlot, Schema};
 
 use super::{
-    Index, Offer, Placement, RuleError, RuleErrors, Ruleset, SourceFile,
+    Index, Offer, Placement, ReachLimits, RuleError, RuleErrors, Ruleset, SourceFile,
     report::{Noun, Report},
     source::{self, Node},
 };
 
 use channels::Stored;
 use declare::{Names, TopLevel};
+use documents::Documents;
 use limits::LimitNames;
-use offers::{OfferEnv, Offers};
+use offers::{Kept, OfferEnv, Offers};
 use policies::Policies;
 use settings::Settings;
 use texts::Texts;
 
 /// Most rule files.
-pub const FILES_MAX: usize = 10_000;
+pub const FILES_MAX: usize = 250_000;
 
 /// Compiles rule files into one ruleset. The order of `files` does not matter.
 ///
 /// # Errors
 /// Every mistake in every file at once.
 pub fn compile(files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
+    Compiler::default().compile(files)
+}
+
+fn compile_with(compiler: &mut Compiler, files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
     let mut files = files.to_vec();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     if files.is_empty() || files.len() > FILES_MAX {
@@ -52,9 +67,11 @@ pub fn compile(files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
         return Err(RuleErrors { errors: vec![error] });
     }
     let mut report = Report::new(&files);
-    let trees = trees(&mut report, &files);
-    let top = TopLevel::gather(&mut report, &trees);
-    let ruleset = build(&mut report, &top, &files);
+    let Compiler { offers, rests, parsed, round } = compiler;
+    let documents = Documents::read(&mut report, &files, (offers, rests, *round));
+    let top = TopLevel::gather(&mut report, documents.trees.iter().map(|tree| &**tree));
+    let kept = Kept { pieces: &documents.offers, known: offers, parsed, round: *round };
+    let ruleset = build(&mut report, &top, &files, kept);
     report.finish().map(|()| ruleset)
 }
 
@@ -62,24 +79,15 @@ pub fn compile(files: &[SourceFile]) -> Result<Ruleset, RuleErrors> {
 fn trees(report: &mut Report<'_>, files: &[SourceFile]) -> Vec<Node> {
     let mut trees = Vec::new();
     for (at, file) in files.iter().enumerate() {
-        if at > 0 && files[at - 1].path == file.path {
-            let mark = source::Mark { file: at as u32, line: 1, column: 1 };
-            report.error(mark, "the file is given twice");
-            continue;
-        }
         match source::parse(at as u32, file) {
             Ok(tree) => trees.push(tree),
-            Err(error) => {
-                report.extend(vec![error]);
-                // What seems unknown may stand in this file.
-                Noun::ALL.into_iter().for_each(|noun| report.lose(noun));
-            }
+            Err(error) => documents::lost(report, error),
         }
     }
     trees
 }
 
-fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> Ruleset {
+fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile], kept: Kept<'_, '_>) -> Ruleset {
     let settings = Settings::read(report, top);
     let schema = schema::read(report, top, settings.currency);
     let stored = stored_names(&schema);
@@ -94,7 +102,7 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> R
     let group_slots = groups.iter().enumerate().map(|(at, name)| (name.clone(), GroupSlot(at as u16)));
     let group_names = Names::new(Noun::Group, group_slots);
     let policies = Policies::read(report, top, (&channel_names, &group_names));
-    let (texts, segments) = Texts::read(report, top, (&schema, settings.currency));
+    let (texts, segments) = Texts::read(report, top, (&schema, settings.currency, kept.parsed));
     let issue_slots = issues.iter().enumerate().map(|(at, issue)| (issue.name.clone(), IssueSlot(at as u16)));
     let env = OfferEnv {
         channels: &channels,
@@ -106,7 +114,8 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> R
         texts: &texts,
         default_language: &settings.default_language,
     };
-    let Offers { mut offers, limits: offer_limits, suppressions: offer_suppressions } = offers::read(report, top, &env);
+    let Offers { mut offers, limits: offer_limits, suppressions: offer_suppressions, reach } =
+        offers::read(report, top, &env, kept);
     let mut limits = policies.limits;
     limits.extend(offer_limits);
     limits::arrange(report, &mut limits, &mut offers, &channels);
@@ -137,6 +146,7 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile]) -> R
         holdout_salt: policies.holdout_salt,
         exploration_share: policies.exploration_share,
         prior_trials: policies.prior_trials,
+        reach: ReachLimits { offers: reach, ..policies.reach },
         segments,
         offers,
         sources: files.into(),

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use crate::{
     domain::{GroupSlot, IssueSlot, OfferId, OfferSlot, PlacementSlot, Purpose, Timestamp},
     rules::{
-        Channel, Escape, Issue, Limit, Number, Offer, Placement, Suppression, Template,
+        Channel, Escape, Issue, Limit, Number, Offer, OfferReachLimits, Placement, Suppression, Template,
+        condition::ParsedTexts,
         keys_offers::{LABELS, OFFER, SCHEDULE},
+        lint::LINTS,
         read::Fields,
-        report::{Noun, Report},
-        source::{Kind, Node},
+        report::{ERRORS_MAX, Noun, Report},
+        source::{Kind, Mark, Node},
     },
 };
 
 use super::{
-    declare::{Declared, Names, TopLevel, check_hashes},
+    cache::{KnownOffer, KnownOffers},
+    declare::{Declared, Names, TopLevel, check_hashes, declaration, each_once},
+    documents::{OfferPiece, PieceState},
+    fingerprint::Fingerprint,
     limits::{LimitNames, PURPOSES, budget, offer_limits, suppressions},
+    reach,
     texts::Texts,
     treatments,
 };
@@ -53,29 +59,156 @@ pub struct Offers {
     pub limits: Vec<Limit>,
     /// Their suppressions.
     pub suppressions: Vec<Suppression>,
+    /// Their reach limits, by slot.
+    pub reach: Vec<(OfferSlot, OfferReachLimits)>,
+}
+
+/// What earlier compilations left, and the offers that stand alone.
+#[derive(Debug)]
+pub struct Kept<'a, 'f> {
+    /// Offers that stand alone, by file and line.
+    pub pieces: &'a [OfferPiece<'f>],
+    /// Offers compiled before.
+    pub known: &'a mut KnownOffers,
+    /// Texts parsed before.
+    pub parsed: &'a ParsedTexts,
+    /// The number of this compilation.
+    pub round: u64,
+}
+
+/// An offer to be told from others by its id.
+struct Candidate<'n> {
+    file: u32,
+    id: Arc<str>,
+    mark: Mark,
+    id_mark: Mark,
+    state: State<'n>,
+}
+
+enum State<'n> {
+    /// Compiled before, against the same; its first line now.
+    Known(&'n KnownOffer, u32),
+    /// To be compiled.
+    Fresh { declared: Declared<'n>, piece: Option<&'n OfferPiece<'n>>, is_clean: bool },
 }
 
 /// Reads the offers, by id.
-pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, env: &OfferEnv<'_>) -> Offers {
-    let all = top.declared(report, "offers", &OFFER, Noun::Offer);
-    check_hashes(report, Noun::Offer, all.iter().map(|d| (OfferId::of(&d.id), d.id.clone(), d.id_mark)));
-    if let Some(over) = all.get(OFFERS_MAX) {
-        report.error(over.mark, format!("there are {} offers, at most {OFFERS_MAX} are allowed", all.len()));
-    }
+pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, env: &OfferEnv<'_>, kept: Kept<'_, '_>) -> Offers {
+    let Kept { pieces, known, parsed, round } = kept;
+    // Where a declaration could not be read, what is told of an offer depends
+    // on more than the fingerprint.
+    let fingerprint = report.is_complete().then(|| env.fingerprint());
+    let reusable = |piece: &OfferPiece<'_>| match &piece.state {
+        PieceState::Known(offer) => Some(offer.fingerprint) == fingerprint,
+        PieceState::Read(..) => false,
+    };
+    let again: Vec<Option<(Node, usize)>> = pieces
+        .iter()
+        .map(|piece| match &piece.state {
+            PieceState::Known(_) if !reusable(piece) => piece.read(),
+            _ => None,
+        })
+        .collect();
+    pieces.iter().for_each(|piece| known.touch(piece.key, round));
+    let nodes = top.list(report, "offers", Some(Noun::Offer));
+    let all = candidates(report, nodes, (pieces, &again));
     let mut offers = Offers::default();
-    for (at, declared) in all.iter().take(OFFERS_MAX).enumerate() {
+    for (at, candidate) in all.into_iter().take(OFFERS_MAX).enumerate() {
         let slot = OfferSlot(at as u32);
-        let fields = &declared.fields;
-        let offer = offer(report, slot, declared, env);
-        offers.offers.push(offer);
-        if let Some(node) = fields.get("limits") {
-            offers.limits.extend(offer_limits(report, node, (&declared.id, slot), &env.names));
-        }
-        if let Some(node) = fields.get("suppress") {
-            offers.suppressions.extend(suppressions(report, node, Some(slot), &env.names));
+        match candidate.state {
+            State::Known(offer, first_line) => offers.add(offer.placed(slot, first_line)),
+            State::Fresh { declared, piece, is_clean } => {
+                parsed.take_used();
+                let before = report.count();
+                report.look_at(piece.map(OfferPiece::part));
+                let made = compiled(report, slot, &declared, env);
+                report.look_at(None);
+                let clean = is_clean && report.count() == before && before < ERRORS_MAX;
+                if let (Some(piece), Some(fingerprint), true) = (piece, fingerprint, clean) {
+                    let offer = KnownOffer::of(piece, (candidate.mark, candidate.id_mark), &made);
+                    known.keep(piece.key, KnownOffer { fingerprint, _parsed: parsed.take_used(), ..offer }, round);
+                }
+                offers.add(made);
+            }
         }
     }
     offers
+}
+
+/// The offers of all files by id, each id once; `again` are the trees of
+/// offers that are known but must be compiled again.
+fn candidates<'n>(
+    report: &mut Report<'_>,
+    nodes: Vec<&'n Node>,
+    (pieces, again): (&'n [OfferPiece<'n>], &'n [Again]),
+) -> Vec<Candidate<'n>> {
+    let mut all: Vec<Candidate<'_>> = Vec::with_capacity(pieces.len());
+    for node in nodes {
+        all.extend(candidate(report, node, None));
+    }
+    for (piece, again) in pieces.iter().zip(again) {
+        match (&piece.state, again) {
+            (PieceState::Read(node, _), _) | (_, Some((node, _))) => all.extend(candidate(report, node, Some(piece))),
+            (PieceState::Known(offer), None) => all.push(Candidate::known(piece, offer)),
+        }
+    }
+    all.sort_by_key(|candidate| candidate.file);
+    each_once(report, &mut all, Noun::Offer, |candidate| (&candidate.id, candidate.id_mark));
+    check_hashes(report, Noun::Offer, all.iter().map(|c| (OfferId::of(&c.id), c.id.clone(), c.id_mark)));
+    if let Some(over) = all.get(OFFERS_MAX) {
+        report.error(over.mark, format!("there are {} offers, at most {OFFERS_MAX} are allowed", all.len()));
+    }
+    all
+}
+
+/// The tree of an offer that must be compiled again, with its size.
+type Again = Option<(Node, usize)>;
+
+/// What one offer becomes.
+pub type Made = (Offer, Vec<Limit>, Vec<Suppression>);
+
+impl Offers {
+    fn add(&mut self, (offer, limits, suppressions): Made) {
+        self.reach.extend(offer.reach.map(|reach| (offer.slot, reach)));
+        self.offers.push(offer);
+        self.limits.extend(limits);
+        self.suppressions.extend(suppressions);
+    }
+}
+
+impl<'n> Candidate<'n> {
+    fn known(piece: &OfferPiece<'_>, offer: &'n KnownOffer) -> Self {
+        let place = (piece.file, piece.piece.first_line);
+        let (mark, id_mark) = (offer.mark(offer.marks.0, place), offer.mark(offer.marks.1, place));
+        Self { file: piece.file, id: offer.offer.name_id.clone(), mark, id_mark, state: State::Known(offer, place.1) }
+    }
+}
+
+fn candidate<'n>(report: &mut Report<'_>, node: &'n Node, piece: Option<&'n OfferPiece<'n>>) -> Option<Candidate<'n>> {
+    let before = report.count();
+    let declared = declaration(report, node, &OFFER, Noun::Offer)?;
+    let is_clean = report.count() == before;
+    let (id, mark, id_mark) = (declared.id.clone(), declared.mark, declared.id_mark);
+    Some(Candidate { file: mark.file, id, mark, id_mark, state: State::Fresh { declared, piece, is_clean } })
+}
+
+fn compiled(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env: &OfferEnv<'_>) -> Made {
+    let fields = &declared.fields;
+    let offer = offer(report, slot, declared, env);
+    let limits = fields.get("limits").map(|node| offer_limits(report, node, (&declared.id, slot), &env.names));
+    let suppressions = fields.get("suppress").map(|node| suppressions(report, node, Some(slot), &env.names));
+    (offer, limits.unwrap_or_default(), suppressions.unwrap_or_default())
+}
+
+impl OfferEnv<'_> {
+    /// One number for everything that offers are compiled against.
+    fn fingerprint(&self) -> u128 {
+        let mut print = Fingerprint::new();
+        self.texts.fingerprint(&mut print);
+        print.note(&(self.channels, self.placements, self.issues, self.default_language));
+        print.note(&(&self.issue_names, &self.placement_names, &self.names));
+        print.finish()
+    }
 }
 
 fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env: &OfferEnv<'_>) -> Offer {
@@ -126,9 +259,18 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
         holdout_exempt: exempt || purpose == Purpose::Service,
         treatments,
         reasons: fields.get("reason").map(|node| reasons(report, node, env.texts)).unwrap_or_default(),
+        reach: fields.get("reach").map(|node| reach::of_offer(report, node)),
         labels: fields.get("labels").map(|node| labels(report, node)).unwrap_or_default(),
+        allowed_lints: fields.get("allow_lint").map(|node| allowed(report, node)).unwrap_or_default(),
         position: report.position(declared.mark),
     }
+}
+
+/// Codes of findings.
+fn allowed(report: &mut Report<'_>, node: &Node) -> Vec<&'static str> {
+    let words = LINTS.map(|lint| (lint.code, lint.code));
+    let nodes = report.list(node).unwrap_or_default();
+    nodes.iter().filter_map(|node| report.one_of(node, &words)).collect()
 }
 
 /// The lever multiplied with the issue's; the larger of both floors.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     domain::{ChannelSlot, GroupSlot, OutcomeType, ReasonCode},
     rules::{
-        DeclineReason, Limit, Suppression,
+        DeclineReason, Limit, ReachLimits, Suppression,
         keys_offers::{DECLINE_REASON, EXPLORATION, HOLDOUT, LIMIT, POLICIES, PROPENSITY},
         read::Fields,
         report::{Noun, Report},
@@ -16,6 +16,7 @@ use crate::{
 use super::{
     declare::{Names, TopLevel, check_hashes, declared},
     limits::{LimitNames, limit, suppressions},
+    reach,
 };
 
 /// Trials the base rate counts for where nothing is given.
@@ -44,6 +45,8 @@ pub struct Policies {
     pub exploration_share: f64,
     /// Trials that the prior of a propensity counts for.
     pub prior_trials: f64,
+    /// Reach limits, without those of single offers.
+    pub reach: ReachLimits,
 }
 
 impl Policies {
@@ -63,6 +66,7 @@ impl Policies {
             holdout_salt: "holdout".into(),
             exploration_share: 0.0,
             prior_trials: PRIOR_TRIALS,
+            reach: ReachLimits::default(),
         };
         let Some(node) = top.single(report, "policies") else { return policies };
         let Some(fields) = report.fields(node, &POLICIES) else {
@@ -78,6 +82,9 @@ impl Policies {
         policies.suppressions =
             fields.get("suppress").map(|node| suppressions(report, node, None, &names)).unwrap_or_default();
         policies.shares(report, &fields);
+        if let Some(node) = fields.get("reach") {
+            policies.reach = reach::limits(report, node);
+        }
         policies
     }
 

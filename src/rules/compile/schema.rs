@@ -13,7 +13,7 @@ use crate::{
         keys::{ATTRIBUTE, CONTEXT, EVENT, IDENTITY, Section, TRAIT},
         read::{Fields, LABEL_BYTES_MAX},
         report::{Noun, Report},
-        source::{Mark, Node},
+        source::{Kind, Mark, Node},
     },
 };
 
@@ -151,19 +151,27 @@ fn attributes(
 }
 
 fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<AttributeType> {
-    const WORDS: [(&str, u8); 9] = [
+    const WORDS: [(&str, u8); 10] = [
         ("bool", 0),
         ("int", 1),
         ("double", 2),
         ("string", 3),
         ("enum", 4),
+        ("set<string>", 5),
         ("set", 5),
         ("timestamp", 6),
         ("date", 7),
         ("money", 8),
     ];
     let values = fields.get("values");
-    let kind = match report.one_of(fields.get("type")?, &WORDS)? {
+    let node = fields.get("type")?;
+    if let Kind::Text(text) = &node.kind
+        && let Some(word) = meant(text)
+    {
+        report.error(node.mark, format!("`{text}` is not a type, write `{word}`"));
+        return None;
+    }
+    let kind = match report.one_of(node, &WORDS)? {
         0 => AttributeType::Bool,
         1 => AttributeType::Int,
         2 => AttributeType::Double,
@@ -184,6 +192,20 @@ fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<Attrib
         report.error(values.mark, format!("`values` are for an enum, the type is `{}`", kind.name()));
     }
     Some(kind)
+}
+
+/// The type that a word of another language stands for.
+fn meant(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "boolean" => "bool",
+        "integer" | "long" | "int64" | "int32" => "int",
+        "float" | "number" | "decimal" | "float64" => "double",
+        "text" | "str" | "varchar" => "string",
+        "datetime" | "time" | "instant" => "timestamp",
+        "list" | "array" | "list<string>" | "strings" | "set<text>" | "set<enum>" => "set<string>",
+        "currency" | "amount" | "price" => "money",
+        _ => return None,
+    })
 }
 
 fn members(report: &mut Report<'_>, node: &Node) -> Option<Arc<[Arc<str>]>> {

@@ -5,60 +5,109 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     domain::{Currency, Schema},
     rules::{
-        CompileEnv, Condition, Escape, Number, Segment, SegmentSource, Template, TemplateEnv,
-        keys::SEGMENT,
+        CompileEnv, Condition, Escape, Expression, Number, Segment, SegmentSource, Template, TemplateEnv,
+        condition::ParsedTexts,
+        keys::{MACRO, SEGMENT, Section},
         report::{Noun, Report},
         source::{Kind, Node},
     },
 };
 
-use super::declare::TopLevel;
+use super::{declare::TopLevel, fingerprint::Fingerprint};
 
 /// Longest condition or expression, bytes.
 const CONDITION_BYTES_MAX: usize = 8 * 1024;
 /// Longest template, bytes.
 const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 
+/// Texts by name.
+pub type Named = HashMap<Arc<str>, SegmentSource>;
+
+/// Reads texts that have a name, and where each stands.
+pub fn named<'n>(
+    report: &mut Report<'_>,
+    top: &TopLevel<'n>,
+    (list, section, key, noun): (&'static str, &'static Section, &'static str, Noun),
+) -> (Named, Vec<(Arc<str>, &'n Node)>) {
+    let mut texts = HashMap::new();
+    let mut nodes = Vec::new();
+    for declared in top.declared(report, list, section, noun) {
+        let Some((node, text)) = declared.fields.get(key).and_then(|node| Some((node, report.text(node)?))) else {
+            report.lose(noun);
+            continue;
+        };
+        texts.insert(declared.id.clone(), SegmentSource { text: text.clone(), origin: report.origin(node) });
+        nodes.push((declared.id, node));
+    }
+    (texts, nodes)
+}
+
 /// What texts are compiled against.
 #[derive(Debug)]
 pub struct Texts<'s> {
     schema: &'s Schema,
     currency: Currency,
-    segments: HashMap<Arc<str>, SegmentSource>,
+    segments: Named,
+    macros: Named,
+    parsed: &'s ParsedTexts,
     /// Whether everything the texts may name was read; else what they name
     /// cannot be judged.
     complete: bool,
 }
 
 impl<'s> Texts<'s> {
-    /// Reads the segments, and compiles each.
+    /// Reads the segments and macros, and compiles each.
     pub fn read(
         report: &mut Report<'_>,
         top: &TopLevel<'_>,
-        (schema, currency): (&'s Schema, Currency),
+        (schema, currency, parsed): (&'s Schema, Currency, &'s ParsedTexts),
     ) -> (Self, Vec<Segment>) {
-        let mut segments = HashMap::new();
-        let mut nodes = Vec::new();
-        for declared in top.declared(report, "segments", &SEGMENT, Noun::Segment) {
-            let Some((node, text)) = declared.fields.get("when").and_then(|node| Some((node, report.text(node)?)))
-            else {
-                report.lose(Noun::Segment);
-                continue;
-            };
-            segments.insert(declared.id.clone(), SegmentSource { text: text.clone(), origin: report.origin(node) });
-            nodes.push((declared.id, node));
-        }
+        let (segments, segment_nodes) = named(report, top, ("segments", &SEGMENT, "when", Noun::Segment));
+        let (macros, macro_nodes) = named(report, top, ("macros", &MACRO, "expression", Noun::Macro));
         let complete = report.knows_schema();
-        let texts = Self { schema, currency, segments, complete };
-        let compiled = nodes
+        let texts = Self { schema, currency, segments, macros, parsed, complete };
+        macro_nodes.into_iter().for_each(|(_, node)| texts.check(report, node));
+        let compiled = segment_nodes
             .into_iter()
             .filter_map(|(name, node)| Some(Segment { name, condition: texts.condition(report, node)? }))
             .collect();
         (texts, compiled)
     }
 
+    /// A macro, wherever it is used.
+    fn check(&self, report: &mut Report<'_>, node: &Node) {
+        let Some(text) = self.checked(report, node, CONDITION_BYTES_MAX) else { return };
+        let origin = report.origin(node);
+        if let Err(errors) = Expression::check(text, &origin, &self.env()) {
+            report.extend(errors);
+        }
+    }
+
+    /// Notes everything that what texts become depends on.
+    pub fn fingerprint(&self, print: &mut Fingerprint) {
+        print.note(&(&self.schema.attributes, &self.schema.stored, &self.schema.context, &self.schema.traits));
+        print.note(&(&self.schema.identities, &self.schema.events, self.currency, self.complete));
+        for named in [&self.segments, &self.macros] {
+            let mut all: Vec<_> = named.iter().collect();
+            all.sort_by_key(|(name, _)| *name);
+            for (name, SegmentSource { text, origin }) in all {
+                print.note(&(name, text, &origin.position, origin.first_line, origin.exact_columns));
+                // Columns in folded text follow from how the file folds it.
+                if !origin.exact_columns {
+                    print.note_bytes(origin.source.as_bytes());
+                }
+            }
+        }
+    }
+
     fn env(&self) -> CompileEnv<'_> {
-        CompileEnv { schema: self.schema, currency: self.currency, segments: &self.segments }
+        CompileEnv {
+            schema: self.schema,
+            currency: self.currency,
+            segments: &self.segments,
+            macros: &self.macros,
+            parsed: Some(self.parsed),
+        }
     }
 
     /// A condition.

@@ -3,11 +3,15 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::{
-    literals, names,
+    literals,
+    moment::accessor,
+    names,
+    parsed::{self, ParsedText},
     scan::Mistake,
-    syntax::{self, Kind, Operator, Syntax},
-    tree::{Constant, SiteIndex, Test, Value},
+    syntax::{Ask, Kind, Operator, Syntax},
+    tree::{Constant, Leaf, SiteIndex, Test, Value},
     types::{self, Type, Typed, mismatch},
+    walks::Variable,
 };
 use crate::{
     domain::AttrSlot,
@@ -20,12 +24,14 @@ pub(super) const PARTS_MAX: usize = 4_096;
 pub(super) const NESTED_DEPTH_MAX: usize = 128;
 
 /// A part that explanations can name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Site {
     pub text: Box<str>,
     pub position: Position,
     /// The attributes it reads.
     pub reads: Box<[AttrSlot]>,
+    /// Whether it reads the time, or a member of a set.
+    pub reads_now: bool,
 }
 
 /// What is shared by a condition and the segments put into it.
@@ -33,16 +39,21 @@ pub(super) struct Shared<'a> {
     pub env: &'a CompileEnv<'a>,
     pub sites: Vec<Site>,
     pub errors: Vec<RuleError>,
-    /// Segments being put in, outermost first, each with the place that names it.
+    /// Every attribute read.
+    pub reads: BTreeSet<AttrSlot>,
+    /// How often the time or a member of a set was read.
+    pub moving: usize,
+    /// Segments and macros being put in, outermost first, each with the place that names it.
     pub open: Vec<(Arc<str>, RuleError)>,
     parts: usize,
     /// Levels of the texts being checked, added up.
-    depth: usize,
+    pub depth: usize,
 }
 
 impl<'a> Shared<'a> {
     pub fn new(env: &'a CompileEnv<'a>) -> Self {
-        Self { env, sites: Vec::new(), errors: Vec::new(), open: Vec::new(), parts: 0, depth: 0 }
+        let (reads, moving) = (BTreeSet::new(), 0);
+        Self { env, sites: Vec::new(), errors: Vec::new(), reads, moving, open: Vec::new(), parts: 0, depth: 0 }
     }
 }
 
@@ -51,40 +62,71 @@ pub(super) struct Checker<'c, 'a> {
     pub text: &'c str,
     pub origin: &'c Origin,
     pub shared: &'c mut Shared<'a>,
-    reads: BTreeSet<AttrSlot>,
+    pub reads: BTreeSet<AttrSlot>,
+    /// Names of elements, outermost first.
+    pub(super) variables: Vec<Variable>,
 }
 
 impl<'c, 'a> Checker<'c, 'a> {
     pub fn new(text: &'c str, origin: &'c Origin, shared: &'c mut Shared<'a>) -> Self {
-        Self { text, origin, shared, reads: BTreeSet::new() }
+        Self { text, origin, shared, reads: BTreeSet::new(), variables: Vec::new() }
     }
 
     /// Parses and checks the whole text as a condition.
     pub fn condition(mut self) -> Option<Test> {
-        let syntax = self.parse()?;
-        self.test(&syntax)
+        let parsed = self.parse()?;
+        let syntax = parsed.syntax();
+        self.test(syntax)
     }
 
     /// Parses and checks the whole text as a number or money.
     pub fn number(mut self) -> Option<Value> {
-        let syntax = self.parse()?;
-        let typed = self.value(&syntax)?;
+        let parsed = self.parse()?;
+        let syntax = parsed.syntax();
+        let typed = self.value(syntax)?;
         if !typed.kind.is_number() && typed.kind != Type::Money {
             let message = format!("a number or money is needed here, this is {}", typed.kind.name());
-            return self.fail(syntax.span, message);
+            return self.fail(syntax.span.clone(), message);
         }
         Some(typed.value)
     }
 
-    fn parse(&mut self) -> Option<Syntax> {
-        let (syntax, depth) = syntax::parse(self.text).map_err(|mistake| self.mistake(mistake)).ok()?;
-        self.shared.depth += depth;
+    /// Parses and checks the whole text as a value of any type.
+    pub fn any(mut self) -> Option<Typed> {
+        let parsed = self.parse()?;
+        let syntax = parsed.syntax();
+        let typed = self.value(syntax)?;
+        // A flag by itself is a condition, with a place to be told at.
+        if typed.kind == Type::Bool && !matches!(typed.value, Value::Test(_)) {
+            let test = self.test(syntax)?;
+            return Some(Typed::new(Type::Bool, Value::Test(Box::new(test))));
+        }
+        Some(typed)
+    }
+
+    /// Parses and checks the whole text as a value of any type or a list.
+    pub fn anything(mut self) -> Option<()> {
+        let parsed = self.parse()?;
+        let syntax = parsed.syntax();
+        match self.items(syntax) {
+            Some(items) => items.map(|_| ()),
+            None => self.value(syntax).map(|_| ()),
+        }
+    }
+
+    pub(super) fn parse(&mut self) -> Option<ParsedText> {
+        let parsed = match self.shared.env.parsed {
+            Some(known) => known.parse(self.text),
+            None => parsed::parse(self.text),
+        };
+        let parsed = parsed.map_err(|mistake| self.mistake(mistake)).ok()?;
+        self.shared.depth += parsed.depth();
         if self.shared.depth > NESTED_DEPTH_MAX {
             let message =
                 format!("the condition is nested deeper than {NESTED_DEPTH_MAX} levels once its segments are put in");
-            return self.fail(syntax.span, message);
+            return self.fail(parsed.syntax().span.clone(), message);
         }
-        Some(syntax)
+        Some(parsed)
     }
 
     pub(super) fn mistake(&mut self, mistake: Mistake) {
@@ -112,43 +154,49 @@ impl<'c, 'a> Checker<'c, 'a> {
         (self.shared.parts <= PARTS_MAX).then_some(())
     }
 
-    fn site(&mut self, syntax: &Syntax, reads: BTreeSet<AttrSlot>) -> SiteIndex {
+    fn site(&mut self, syntax: &Syntax, reads: BTreeSet<AttrSlot>, reads_now: bool) -> SiteIndex {
         let position = self.origin.locate(self.text, syntax.span.start);
-        let site = Site { text: self.shown(syntax).into(), position, reads: reads.into_iter().collect() };
+        let site = Site { text: self.shown(syntax).into(), position, reads: reads.into_iter().collect(), reads_now };
         self.shared.sites.push(site);
         (self.shared.sites.len() - 1) as SiteIndex
     }
 
     // Conditions.
 
-    fn test(&mut self, syntax: &Syntax) -> Option<Test> {
+    pub(super) fn test(&mut self, syntax: &Syntax) -> Option<Test> {
         self.count(syntax)?;
         match &syntax.kind {
             Kind::All(parts) => Some(Test::All(self.tests(parts)?)),
             Kind::Any(parts) => Some(Test::Any(self.tests(parts)?)),
             Kind::Not(part) => {
-                let before = std::mem::take(&mut self.reads);
+                let (before, moving) = (std::mem::take(&mut self.reads), self.shared.moving);
                 let test = self.test(part);
                 let reads = self.reads.clone();
                 self.reads.extend(before);
-                let site = self.site(syntax, reads);
+                let site = self.site(syntax, reads, self.shared.moving > moving);
                 Some(Test::Not(Box::new(test?), site))
             }
             Kind::Choice(parts) => {
                 let (condition, yes, no) = (self.test(&parts[0]), self.test(&parts[1]), self.test(&parts[2]));
                 Some(Test::Choice(Box::new([condition?, yes?, no?])))
             }
-            Kind::Field(target, name) if matches!(&target.kind, Kind::Name(n) if n == "seg") => {
-                self.segment(name, syntax)
-            }
+            Kind::Field(target, name) if target.is_name("seg") => self.segment(name, syntax),
             _ => {
-                let before = std::mem::take(&mut self.reads);
+                let (before, moving) = (std::mem::take(&mut self.reads), self.shared.moving);
                 let leaf = self.leaf(syntax);
                 let reads = self.reads.clone();
                 self.reads.extend(before);
-                let leaf = leaf?;
-                let site = self.site(syntax, reads);
-                Some(Test::Leaf(leaf, site))
+                match leaf? {
+                    // Logic that was put in keeps its own parts.
+                    Leaf::Value(value) if matches!(*value, Value::Test(_)) => match *value {
+                        Value::Test(test) => Some(*test),
+                        _ => None,
+                    },
+                    leaf => {
+                        let site = self.site(syntax, reads, self.shared.moving > moving);
+                        Some(Test::Leaf(Arc::new(leaf), site))
+                    }
+                }
             }
         }
     }
@@ -156,37 +204,6 @@ impl<'c, 'a> Checker<'c, 'a> {
     fn tests(&mut self, parts: &[Syntax]) -> Option<Box<[Test]>> {
         let tests: Vec<Option<Test>> = parts.iter().map(|part| self.test(part)).collect();
         tests.into_iter().collect()
-    }
-
-    fn segment(&mut self, name: &str, syntax: &Syntax) -> Option<Test> {
-        let env = self.shared.env;
-        let Some((name, source)) = env.segments.get_key_value(name) else {
-            let message = names::unknown_segment(name, env);
-            return self.fail(syntax.span.clone(), message);
-        };
-        let here = self.origin.error(self.text, syntax.span.clone(), String::new());
-        let cycle_from = self.shared.open.iter().position(|(open, _)| open == name);
-        self.shared.open.push((name.clone(), here));
-        let test = match cycle_from {
-            Some(from) => {
-                let error = names::cycle(&self.shared.open[from..]);
-                if !self.shared.errors.contains(&error) {
-                    self.shared.errors.push(error);
-                }
-                None
-            }
-            None => {
-                let depth = self.shared.depth;
-                let mut inner = Checker::new(&source.text, &source.origin, self.shared);
-                let inner_test = inner.parse().and_then(|s| inner.test(&s));
-                let reads = inner.reads;
-                self.reads.extend(reads);
-                self.shared.depth = depth;
-                inner_test
-            }
-        };
-        self.shared.open.pop();
-        test
     }
 
     // Values.
@@ -199,12 +216,13 @@ impl<'c, 'a> Checker<'c, 'a> {
             Kind::Int(v) => constant(Type::Int, Constant::Int(*v)),
             Kind::Double(v) => constant(Type::Double, Constant::Double(*v)),
             Kind::Text(v) => constant(Type::Text, Constant::Text(v.as_str().into())),
-            Kind::Name(name) if name == "now" => Some(Typed::new(Type::Time, Value::Now)),
-            Kind::Name(name) => {
-                let message = names::unknown_name(name, self.shared.env.schema);
-                self.fail(syntax.span.clone(), message)
+            Kind::Name(name) if name == "now" => {
+                self.shared.moving += 1;
+                Some(Typed::new(Type::Time, Value::Now))
             }
-            Kind::Field(target, name) if !matches!(&target.kind, Kind::Name(n) if n == "seg") => {
+            Kind::Name(name) => self.variable(name, syntax),
+            Kind::Field(target, name) if target.is_name("macro") => self.macro_value(name, syntax),
+            Kind::Field(target, name) if !target.is_name("seg") => {
                 let (slot, kind) = self.attribute(target, name, syntax)?;
                 let value = if kind == Type::Set { Value::Set(slot) } else { Value::Attribute(slot) };
                 Some(Typed::new(kind, value))
@@ -222,10 +240,20 @@ impl<'c, 'a> Checker<'c, 'a> {
                 Some(Typed::new(kind, Value::Arithmetic(*operator, Box::new([left.value, right.value]))))
             }
             Kind::Choice(parts) => self.choice(parts),
+            Kind::Call { name, target: Some(target), args } if accessor(name).is_some() => {
+                self.moment(name, target, args)
+            }
             Kind::Call { name, target, args } if target.is_none() || name == "size" => {
                 self.call(name, target.as_deref(), args, syntax)
             }
-            Kind::List(_) => self.fail(syntax.span.clone(), "a list stands only to the right of `in`"),
+            Kind::Walk(walk) if walk.ask == Ask::Filter => self.fail(
+                syntax.span.clone(),
+                "`filter` stands only in `size(...)`, use `exists` or `all` with `&&` to ask about what it keeps",
+            ),
+            Kind::List(_) => self.fail(
+                syntax.span.clone(),
+                "a list stands only to the right of `in` or before `.exists(...)` and its like",
+            ),
             _ => Some(Typed::new(Type::Bool, Value::Test(Box::new(self.test(syntax)?)))),
         }
     }
@@ -263,6 +291,11 @@ impl<'c, 'a> Checker<'c, 'a> {
             (None, [arg]) => arg,
             _ => return self.fail(syntax.span.clone(), format!("`{name}` takes one value")),
         };
+        if name == "size"
+            && let Some(size) = self.size_of_many(arg)
+        {
+            return size;
+        }
         let typed = self.value(arg)?;
         if let Some(parse) = literals::parser(name) {
             return match (&arg.kind, &typed.value) {
@@ -293,9 +326,12 @@ impl<'c, 'a> Checker<'c, 'a> {
 
     pub(super) fn attribute(&mut self, target: &Syntax, name: &str, syntax: &Syntax) -> Option<(AttrSlot, Type)> {
         let schema = self.shared.env.schema;
-        let Kind::Name(root) = &target.kind else {
-            let message = format!("`{}` has no fields", self.shown(target));
-            return self.fail(syntax.span.clone(), message);
+        let root = match &target.kind {
+            Kind::Name(root) if !self.is_variable(root) => root,
+            _ => {
+                let message = format!("`{}` has no fields", self.shown(target));
+                return self.fail(syntax.span.clone(), message);
+            }
         };
         let slot = schema.by_name.get(format!("{root}.{name}").as_str()).copied();
         let Some(def) = slot.and_then(|slot| schema.attributes.get(slot.index())) else {
@@ -303,6 +339,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             return self.fail(syntax.span.clone(), message);
         };
         self.reads.insert(def.slot);
+        self.shared.reads.insert(def.slot);
         Some((def.slot, Type::of(&def.kind, def.slot)))
     }
 }

@@ -1,16 +1,21 @@
 //! The leaves of conditions: comparisons, membership, tests on text.
 
+use std::ops::Range;
+
 use super::{
     check::Checker,
+    moment::accessor,
     names,
     scalar::Scalar,
-    syntax::{Comparison, Kind, Operator, Syntax},
+    syntax::{Ask, Comparison, Kind, Operator, Syntax},
     tree::{Constant, Leaf, Matcher, Value},
     types::{Type, Typed, comparable, mismatch},
 };
 
 /// The largest compiled pattern of `matches`, bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// What walks over lists and sets.
+const WALKS: [&str; 4] = ["exists", "all", "exists_one", "filter"];
 
 impl Checker<'_, '_> {
     /// Checks a part without logic inside.
@@ -22,7 +27,12 @@ impl Checker<'_, '_> {
                 let (slot, _) = self.attribute(target, name, syntax)?;
                 Some(Leaf::Has(slot))
             }
-            Kind::Call { name, target: Some(target), args } if name != "size" => {
+            Kind::Walk(walk) if walk.ask != Ask::Filter => self.walk(walk),
+            Kind::Call { name, target: Some(_), .. } if WALKS.contains(&name.as_str()) => {
+                let message = format!("`{name}` takes a name and a condition, as in `p.tags.{name}(t, t == 'x')`");
+                self.fail(syntax.span.clone(), message)
+            }
+            Kind::Call { name, target: Some(target), args } if name != "size" && accessor(name).is_none() => {
                 self.text_test(name, target, args, syntax)
             }
             _ => {
@@ -49,61 +59,58 @@ impl Checker<'_, '_> {
             self.mistake(mistake);
             return None;
         }
-        self.members(&left, &right, &sides[1])?;
-        self.members(&right, &left, &sides[0])?;
+        self.members(&left, &right, sides[1].span.clone())?;
+        self.members(&right, &left, sides[0].span.clone())?;
         Some(specialised(left, comparison, right))
     }
 
     /// A literal beside an enum must be one of its members.
-    fn members(&mut self, side: &Typed, literal: &Typed, syntax: &Syntax) -> Option<()> {
+    fn members(&mut self, side: &Typed, literal: &Typed, span: Range<usize>) -> Option<()> {
         if let (Type::Enum(slot), Value::Constant(Constant::Text(text))) = (side.kind, &literal.value)
             && let Some(message) = names::not_a_member(self.shared.env.schema, slot, text)
         {
-            return self.fail(syntax.span.clone(), message);
+            return self.fail(span, message);
         }
         Some(())
     }
 
     fn membership(&mut self, sides: &[Syntax; 2]) -> Option<Leaf> {
         let left = self.value(&sides[0]);
-        let Kind::List(items) = &sides[1].kind else {
-            let right = self.value(&sides[1])?;
-            let left = left?;
-            if right.kind != Type::Set {
-                let message =
-                    format!("`in` needs a list or a set, `{}` is {}", self.shown(&sides[1]), right.kind.name());
-                return self.fail(sides[1].span.clone(), message);
-            }
-            if !left.kind.is_text() {
-                let message = format!("sets hold strings, `{}` is {}", self.shown(&sides[0]), left.kind.name());
-                return self.fail(sides[0].span.clone(), message);
-            }
-            return Some(match (left.value, right.value) {
-                (Value::Constant(Constant::Text(value)), Value::Set(slot)) => Leaf::SetHas { slot, value },
-                (left, right) => Leaf::InSet(Box::new((left, right))),
-            });
-        };
-        let left = left?;
+        let Some(items) = self.items(&sides[1]) else { return self.in_set(left, sides) };
+        let (left, items) = (left?, items?);
         let mut values = Vec::with_capacity(items.len());
         for item in items {
-            let typed = self.value(item)?;
-            if !comparable(left.kind, typed.kind, Comparison::Equal) {
+            if !comparable(left.kind, item.typed.kind, Comparison::Equal) {
                 let message = format!(
                     "`{}` is {}, but the list is asked for `{}` ({})",
-                    self.shown(item),
-                    typed.kind.name(),
+                    item.shown,
+                    item.typed.kind.name(),
                     self.shown(&sides[0]),
                     left.kind.name()
                 );
-                return self.fail(item.span.clone(), message);
+                return self.fail(item.span, message);
             }
-            self.members(&left, &typed, item)?;
-            let Value::Constant(constant) = typed.value else {
-                return self.fail(item.span.clone(), "a list holds literals only, use `||` for attributes");
-            };
-            values.push(constant);
+            self.members(&left, &item.typed, item.span)?;
+            values.push(item.typed.value);
         }
         Some(one_of(left, values))
+    }
+
+    fn in_set(&mut self, left: Option<Typed>, sides: &[Syntax; 2]) -> Option<Leaf> {
+        let right = self.value(&sides[1])?;
+        let left = left?;
+        if right.kind != Type::Set {
+            let message = format!("`in` needs a list or a set, `{}` is {}", self.shown(&sides[1]), right.kind.name());
+            return self.fail(sides[1].span.clone(), message);
+        }
+        if !left.kind.is_text() {
+            let message = format!("sets hold strings, `{}` is {}", self.shown(&sides[0]), left.kind.name());
+            return self.fail(sides[0].span.clone(), message);
+        }
+        Some(match (left.value, right.value) {
+            (Value::Constant(Constant::Text(value)), Value::Set(slot)) => Leaf::SetHas { slot, value },
+            (left, right) => Leaf::InSet(Box::new((left, right))),
+        })
     }
 
     fn text_test(&mut self, name: &str, target: &Syntax, args: &[Syntax], syntax: &Syntax) -> Option<Leaf> {
@@ -162,7 +169,11 @@ fn specialised(left: Typed, comparison: Comparison, right: Typed) -> Leaf {
     }
 }
 
-fn one_of(left: Typed, values: Vec<Constant>) -> Leaf {
+fn one_of(left: Typed, values: Vec<Value>) -> Leaf {
+    let constant = |value: &Value| if let Value::Constant(constant) = value { Some(constant.clone()) } else { None };
+    let Some(values) = values.iter().map(constant).collect::<Option<Vec<Constant>>>() else {
+        return Leaf::InValues(Box::new((left.value, values.into())));
+    };
     if let Value::Attribute(slot) = left.value
         && left.kind.is_text()
     {

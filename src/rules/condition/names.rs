@@ -1,20 +1,20 @@
 //! Messages about names that are not known.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     domain::{AttrSlot, AttributeType, Schema},
-    rules::{CompileEnv, RuleError, compile_env::did_you_mean},
+    rules::{CompileEnv, RuleError, SegmentSource, compile_env::did_you_mean},
 };
 
 /// A bare name that is no variable.
 pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
-    if matches!(name, "p" | "ctx" | "seg") {
+    if matches!(name, "p" | "ctx" | "seg" | "macro") {
         return format!("`{name}` alone has no value, write `{name}.` and a name");
     }
     let full = ["p", "ctx"].map(|root| format!("{root}.{name}"));
     if let Some(full) = full.iter().find(|full| schema.by_name.contains_key(full.as_str())) {
-        return format!("unknown name `{name}`, did you mean `{full}`?");
+        return format!("unknown name `{name}`; did you mean `{full}`?");
     }
     format!("unknown name `{name}`, attributes are `p.NAME` and `ctx.NAME`, text stands in quotes")
 }
@@ -22,21 +22,54 @@ pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
 /// A field that is no attribute.
 pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) -> String {
     let full = format!("{root}.{name}");
-    if !matches!(root, "p" | "ctx" | "seg") {
+    if !matches!(root, "p" | "ctx") {
         let hint = did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k));
         return format!("unknown name `{full}`, attributes are `p.NAME` and `ctx.NAME`{hint}");
     }
     let other = if root == "p" { "ctx" } else { "p" };
     let elsewhere = format!("{other}.{name}");
     if env.schema.by_name.contains_key(elsewhere.as_str()) {
-        return format!("unknown attribute `{full}`, did you mean `{elsewhere}`?");
+        return format!("unknown attribute `{full}`; did you mean `{elsewhere}`?");
     }
     format!("unknown attribute `{full}`{}", did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k)))
 }
 
-/// A segment that is not declared.
-pub(super) fn unknown_segment(name: &str, env: &CompileEnv<'_>) -> String {
-    format!("unknown segment `{name}`{}", did_you_mean(name, env.segments.keys().map(|k| &**k)))
+/// What a named text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Segment,
+    Macro,
+}
+
+impl Named {
+    /// What stands before the point.
+    pub fn root(self) -> &'static str {
+        match self {
+            Named::Segment => "seg",
+            Named::Macro => "macro",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Named::Segment => "segment",
+            Named::Macro => "macro",
+        }
+    }
+
+    /// The texts by name.
+    pub fn texts<'a>(self, env: &CompileEnv<'a>) -> &'a HashMap<Arc<str>, SegmentSource> {
+        match self {
+            Named::Segment => env.segments,
+            Named::Macro => env.macros,
+        }
+    }
+
+    /// A name that is not declared.
+    pub fn unknown(self, name: &str, env: &CompileEnv<'_>) -> String {
+        let hint = did_you_mean(name, self.texts(env).keys().map(|known| &**known));
+        format!("unknown {} `{name}`{hint}", self.noun())
+    }
 }
 
 /// Why a text cannot be a value of the enum at the slot; `None` when it can.
@@ -56,14 +89,25 @@ pub(super) fn not_a_member(schema: &Schema, slot: AttrSlot, text: &str) -> Optio
     Some(format!("`{text}` is not a value of `{}`{known}", def.full_name))
 }
 
-/// A segment that contains itself. Told from its alphabetically first member,
-/// so that every condition that meets the cycle tells the same.
+/// A segment or macro that contains itself. Told from its alphabetically first
+/// member, so that every condition that meets the cycle tells the same.
 pub(super) fn cycle(open: &[(Arc<str>, RuleError)]) -> RuleError {
     let ring = &open[..open.len().saturating_sub(1)];
     let first = (0..ring.len()).min_by_key(|i| &ring[*i].0).unwrap_or(0);
     let mut walk: Vec<&str> = (0..ring.len()).map(|i| &*ring[(first + i) % ring.len()].0).collect();
     walk.extend(walk.first().copied());
-    let message = format!("segment `{}` contains itself: {}", walk.first().unwrap_or(&""), walk.join(" -> "));
+    let bare = |label: &'static str| walk.iter().all(|name| name.starts_with(label));
+    let start = walk.first().copied().unwrap_or_default();
+    let (root, name) = start.split_once('.').unwrap_or(("seg", start));
+    // Names of one kind need no root.
+    let chain = if bare("seg.") || bare("macro.") {
+        let names: Vec<&str> = walk.iter().map(|label| label.split_once('.').map_or(*label, |parts| parts.1)).collect();
+        names.join(" -> ")
+    } else {
+        walk.join(" -> ")
+    };
+    let noun = if root == "macro" { Named::Macro.noun() } else { Named::Segment.noun() };
+    let message = format!("{noun} `{name}` contains itself: {chain}");
     // The place in the first member's own text that names the next one.
     let place = open.get(first + 1).map(|(_, error)| error.clone());
     let place = place.unwrap_or_else(|| RuleError {

@@ -10,7 +10,27 @@ pub(super) const DEPTH_MAX: usize = 64;
 /// Functions that stand before their brackets.
 pub(super) const FUNCTIONS: [&str; 8] = ["has", "size", "double", "int", "money", "timestamp", "duration", "date"];
 /// Functions that stand behind a value and a point.
-pub(super) const METHODS: [&str; 5] = ["startsWith", "endsWith", "contains", "matches", "size"];
+pub(super) const METHODS: [&str; 19] = [
+    "startsWith",
+    "endsWith",
+    "contains",
+    "matches",
+    "size",
+    "exists",
+    "all",
+    "exists_one",
+    "filter",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+];
 
 /// Checks the order of the tokens and pairs the brackets; answers the depth.
 pub(super) fn check(tokens: &mut Tokens<'_>) -> Result<usize, Mistake> {
@@ -103,9 +123,9 @@ impl Order {
     fn word_as_value(&mut self, tokens: &Tokens<'_>, at: usize) -> Result<(), Mistake> {
         let word = tokens.get(at);
         let message = match word {
-            "not" => "`not` is not an operator, use `!`".into(),
+            "not" | "NOT" | "Not" => format!("`{word}` is not an operator, use `!`"),
             "and" | "or" | "in" | "is" | "AND" | "OR" => format!("a value is missing before `{word}`"),
-            "null" | "None" | "nil" => {
+            "null" | "None" | "nil" | "NULL" | "undefined" => {
                 format!("`{word}` is not supported, ask with `has(...)` whether there is a value")
             }
             "True" | "TRUE" => "write `true`".into(),
@@ -175,8 +195,7 @@ impl Order {
         }
         let called = tokens.get(at + 1) == "(";
         if called && !METHODS.contains(&word) {
-            let hint = did_you_mean(word, METHODS.into_iter());
-            return Err(Mistake::new(tokens.span(at), format!("unknown function `{word}`{hint}")));
+            return Err(Mistake::new(tokens.span(at), unknown_method(word)));
         }
         let plain_variable = !called && at >= 2 && !matches!(tokens.get(at - 2), ")" | "]");
         if let Some(level) = self.levels.last_mut()
@@ -231,13 +250,34 @@ impl Order {
     }
 }
 
-fn missing_operator(word: &str) -> String {
+fn unknown_method(word: &str) -> String {
     match word {
-        "and" | "AND" => "`and` is not an operator, use `&&`".into(),
-        "or" | "OR" => "`or` is not an operator, use `||`".into(),
-        "not" | "NOT" => "`not` is not an operator, use `!` before the value".into(),
-        "is" => "`is` is not an operator, use `==`".into(),
-        "equals" => format!("`{word}` is not an operator, use `==`"),
-        _ => format!("an operator such as `&&` is missing before `{word}`"),
+        "map" => "`map` is not supported, use `exists`, `all`, or `size` of a `filter`".into(),
+        "existsOne" => "write `exists_one`".into(),
+        "length" | "len" | "count" => format!("unknown function `{word}`, use `size()`"),
+        "includes" | "has" => format!("unknown function `{word}`, use `'x' in p.tags`, or `contains` for text"),
+        _ => format!("unknown function `{word}`{}", did_you_mean(word, METHODS.into_iter())),
     }
+}
+
+fn missing_operator(word: &str) -> String {
+    let operator = match word.to_ascii_lowercase().as_str() {
+        "and" => "&&",
+        "or" => "||",
+        "is" | "equals" | "eq" => "==",
+        "ne" => "!=",
+        "lt" => "<",
+        "le" | "lte" => "<=",
+        "gt" => ">",
+        "ge" | "gte" => ">=",
+        "in" => "in",
+        "mod" => "%",
+        "not" => return format!("`{word}` is not an operator, use `!` before the value, as in `!(p.name in ['a'])`"),
+        "contains" | "matches" | "startswith" | "endswith" | "like" => {
+            let method = METHODS.iter().find(|method| method.eq_ignore_ascii_case(word)).unwrap_or(&"matches");
+            return format!("`{word}` is not an operator, write it as `p.name.{method}('...')`");
+        }
+        _ => return format!("an operator such as `&&` is missing before `{word}`"),
+    };
+    format!("`{word}` is not an operator, use `{operator}`")
 }

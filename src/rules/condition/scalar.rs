@@ -78,8 +78,18 @@ impl From<bool> for Truth {
     }
 }
 
+impl From<Truth> for Scalar<'_> {
+    fn from(truth: Truth) -> Self {
+        match truth {
+            Truth::True => Scalar::Bool(true),
+            Truth::False => Scalar::Bool(false),
+            Truth::Unknown => Scalar::Unknown,
+        }
+    }
+}
+
 /// Compares a whole number with a double without rounding it first.
-fn compare_mixed(a: i64, b: f64) -> Option<Ordering> {
+pub(super) fn compare_mixed(a: i64, b: f64) -> Option<Ordering> {
     const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
     if b.is_nan() {
         return None;

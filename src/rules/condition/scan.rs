@@ -105,12 +105,31 @@ fn token_at(text: &str, at: usize) -> Result<Token, Mistake> {
         "&&", "||", "==", "!=", "<=", ">=", "<>", "!", "<", ">", "+", "-", "*", "/", "%", "?", ":", ",", ".", "(", ")",
         "[", "]",
     ];
+    if let Some((sign, message)) = FOREIGN.iter().find(|(sign, _)| tail.starts_with(sign)) {
+        return Err(Mistake::new(at..at + sign.len(), *message));
+    }
     if let Some(sign) = SIGNS.iter().find(|s| tail.starts_with(**s)) {
         return Ok(Token { kind: TokenKind::Sign, span: at..at + sign.len() });
     }
     let span = at..at + first.len_utf8();
     Err(Mistake::new(span, strange_sign(first)))
 }
+
+/// Operators of other languages.
+const FOREIGN: [(&str, &str); 12] = [
+    ("===", "`===` is not an operator, use `==`"),
+    ("!==", "`!==` is not an operator, use `!=`"),
+    ("=>", "`=>` is not an operator, use `>=`"),
+    ("=<", "`=<` is not an operator, use `<=`"),
+    ("=~", "`=~` is not an operator, use `p.name.matches('...')`"),
+    ("!~", "`!~` is not an operator, use `!p.name.matches('...')`"),
+    ("??", "`??` is not an operator, use `has(p.name) ? p.name : ...`"),
+    ("?.", "`?.` is not an operator, ask with `has(...)` whether there is a value"),
+    ("++", "`++` is not an operator"),
+    ("**", "`**` is not an operator, use `*`"),
+    ("->", "`->` is not an operator"),
+    ("#", "`#` begins no note, use `//`"),
+];
 
 fn strange_sign(c: char) -> String {
     match c {
@@ -119,6 +138,9 @@ fn strange_sign(c: char) -> String {
         '|' => "`|` is not an operator, use `||`".into(),
         '{' | '}' => "maps are not supported, use a list in `[` and `]`".into(),
         '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' => "typographic quotes do not quote, use `'` or `\"`".into(),
+        '$' | '\u{20ac}' | '\u{a3}' => format!("`{c}` is not allowed here, write amounts as `money('12.50')`"),
+        ';' => "`;` is not allowed here, join conditions by `&&`".into(),
+        '`' => "`` ` `` does not quote, use `'` or `\"`".into(),
         c if c.is_control() => format!("character U+{:04X} is not allowed here", u32::from(c)),
         c => format!("character `{c}` is not allowed here"),
     }
@@ -146,6 +168,10 @@ fn number_at(text: &str, at: usize) -> Result<Token, Mistake> {
     }
     match rest(text, at + len).chars().next() {
         Some('u' | 'U') => Err(Mistake::new(at..at + len + 1, "unsigned numbers are not supported, leave out the `u`")),
+        Some('w' | 'd' | 'h' | 'm' | 's') => {
+            let written = rest(text, at).split(|c: char| !is_word(c)).next().unwrap_or_default();
+            Err(Mistake::new(at..at + len + 1, format!("a duration is written `duration('{written}')`")))
+        }
         Some(c) if is_word(c) => Err(Mistake::new(at..at + len + 1, format!("`{c}` cannot follow a number"))),
         _ => Ok(Token { kind: TokenKind::Number, span: at..at + len }),
     }

@@ -3,7 +3,7 @@
 use std::{ops::Range, panic::AssertUnwindSafe};
 
 use cel::{
-    common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators},
+    common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators},
     parser::Parser,
 };
 
@@ -20,6 +20,13 @@ pub(super) struct Syntax {
     pub span: Range<usize>,
     /// Its first and last token.
     tokens: (usize, usize),
+}
+
+impl Syntax {
+    /// Whether it is this bare name.
+    pub fn is_name(&self, name: &str) -> bool {
+        matches!(&self.kind, Kind::Name(found) if found == name)
+    }
 }
 
 /// What a part is.
@@ -40,6 +47,40 @@ pub(super) enum Kind {
     Choice(Box<[Syntax; 3]>),
     Binary(Operator, Box<[Syntax; 2]>),
     List(Vec<Syntax>),
+    Walk(Box<Walk>),
+}
+
+/// A test of the elements of a list or set, one after the other.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub ask: Ask,
+    pub range: Syntax,
+    /// What the test calls an element.
+    pub variable: String,
+    /// Where that name stands.
+    pub variable_span: Range<usize>,
+    pub test: Syntax,
+}
+
+/// What is asked of the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Exists,
+    All,
+    ExistsOne,
+    Filter,
+}
+
+impl Ask {
+    /// Its name in the text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ask::Exists => "exists",
+            Ask::All => "all",
+            Ask::ExistsOne => "exists_one",
+            Ask::Filter => "filter",
+        }
+    }
 }
 
 /// A binary operator.
@@ -119,6 +160,8 @@ fn parser_mistake(tokens: &Tokens<'_>, (line, column): (isize, isize), message: 
     let at = tokens.list.iter().position(|t| t.span.end > offset).unwrap_or(tokens.list.len());
     let told = if message.contains("has()") {
         "`has` asks about one attribute, as in `has(p.country)`".into()
+    } else if message.contains("must be a simple name") {
+        "a name for the element stands here, as in `p.tags.exists(t, t == 'x')`".into()
     } else if let Some(word) = message.strip_prefix("reserved identifier: ") {
         format!("`{word}` is a reserved word")
     } else if message.contains("int literal") {
@@ -162,8 +205,29 @@ impl Reader<'_> {
                 Ok(self.syntax(Kind::List(items), at, self.tokens.partner[at]))
             }
             Expr::Call(call) => self.call(call, at),
+            Expr::Comprehension(walk) => self.walk(*walk, at),
             _ => Err(Mistake::new(self.tokens.span(at), "this is not supported in conditions")),
         }
+    }
+
+    /// Reads the loop that the parser makes of `range.exists(name, test)` back.
+    fn walk(&self, walk: ComprehensionExpr, at: usize) -> Result<Syntax, Mistake> {
+        let Expr::Call(step) = walk.loop_step.expr else { return Err(self.strange(at)) };
+        let counts = matches!(walk.result.expr, Expr::Call(_));
+        let mut args = step.args.into_iter();
+        let (ask, test) = match step.func_name.as_str() {
+            operators::LOGICAL_OR => (Ask::Exists, args.nth(1)),
+            operators::LOGICAL_AND => (Ask::All, args.nth(1)),
+            operators::CONDITIONAL if counts => (Ask::ExistsOne, args.next()),
+            operators::CONDITIONAL => (Ask::Filter, args.next()),
+            _ => return Err(self.strange(at)),
+        };
+        let Some(test) = test else { return Err(self.strange(at)) };
+        let (range, test) = (self.read(walk.iter_range)?, self.read(test)?);
+        let first = range.tokens.0;
+        let variable_span = self.tokens.span(at + 1);
+        let walk = Walk { ask, range, variable: walk.iter_var, variable_span, test };
+        Ok(self.syntax(Kind::Walk(Box::new(walk)), first, self.tokens.partner[at]))
     }
 
     fn literal(&self, literal: LiteralValue, at: usize) -> Result<Syntax, Mistake> {

@@ -1,11 +1,37 @@
 //! The index over all conditions: which offers a customer passes, in time that
 //! hardly grows with the number of rules.
+//!
+//! A condition is laid out as rows of literals; it is true where every literal
+//! of some row is satisfied. For each subject that literals are about (an
+//! attribute, a difference to now) there is a column of bits, one per row, for
+//! each cell of its values: the rows whose literals that value satisfies. A
+//! decision reads each subject once and keeps the rows that are in every column.
+//!
+//! `draft` builds; `space` holds the rows of one policy; `columns`, `cells` and
+//! `residual` hold their literals; `live` is the rows that are still in.
+
+mod cells;
+mod columns;
+mod dictionary;
+mod draft;
+mod live;
+mod residual;
+mod schedule;
+mod space;
+mod subjects;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::domain::{Facts, OfferSet, OfferSlot, Timestamp};
+use crate::domain::{Facts, OfferSet, Timestamp};
 
 use super::{Condition, Offer};
+use draft::Draft;
+use schedule::Schedules;
+use space::{Buffers, Space};
+use subjects::Subjects;
 
 /// A part of engagement policy. The number is its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +57,30 @@ pub struct Rule {
 /// The conditions and schedules of all offers of one ruleset, indexed.
 #[derive(Debug, Default)]
 pub struct Index {
-    rules: Vec<Rule>,
+    subjects: Subjects,
+    /// By [`Policy`].
+    spaces: [Space; 3],
+    schedules: Schedules,
 }
 
 /// Buffers of one worker, reused from decision to decision. Allocates only when
 /// a ruleset is larger than any before.
 #[derive(Debug, Default)]
-pub struct IndexBuffers {}
+pub struct IndexBuffers {
+    buffers: Buffers,
+}
 
 impl Index {
     /// Indexes rules; the rule at an index is that of the offer with that slot.
     pub fn of(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        let schedules: Vec<_> = rules.iter().map(|rule| rule.schedule).collect();
+        let mut draft = Draft::default();
+        let mut by_policy = [const { Vec::new() }; 3];
+        for rule in rules {
+            by_policy.iter_mut().zip(rule.conditions).for_each(|(list, condition)| list.push(condition));
+        }
+        let spaces = by_policy.map(|conditions| draft.space(conditions));
+        Self { subjects: draft.subjects(), spaces, schedules: Schedules::of(&schedules) }
     }
 
     /// Indexes the offers of a ruleset.
@@ -56,33 +94,42 @@ impl Index {
 
     /// Makes the buffers ready for one decision: what they hold of the facts of
     /// the decision before is forgotten. Call it before the first question.
-    pub fn begin(&self, _buffers: &mut IndexBuffers) {}
+    pub fn begin(&self, buffers: &mut IndexBuffers) {
+        buffers.buffers.readings.begin(&self.subjects);
+    }
 
     /// Keeps in `set` the offers whose schedule holds at `now`.
     pub fn keep_scheduled(&self, now: Timestamp, set: &mut OfferSet) {
-        for (at, rule) in self.rules.iter().enumerate() {
-            let (from, until) = rule.schedule;
-            if from.is_some_and(|from| now < from) || until.is_some_and(|until| now >= until) {
-                set.remove(OfferSlot(at as u32));
-            }
-        }
+        self.schedules.keep(now, set);
     }
 
     /// Keeps in `set` the offers whose condition of this policy is true; an
     /// offer without that condition stays. Facts must be the same for every
     /// call since [`Index::begin`]. Allocates nothing in steady state.
-    pub fn keep_true(&self, policy: Policy, facts: &Facts<'_>, _buffers: &mut IndexBuffers, set: &mut OfferSet) {
-        for (at, rule) in self.rules.iter().enumerate() {
-            let slot = OfferSlot(at as u32);
-            let condition = rule.conditions[policy as usize].as_ref();
-            if set.contains(slot) && !condition.is_none_or(|c| c.holds(facts)) {
-                set.remove(slot);
-            }
+    // INVARIANT: the set is for as many offers as the index.
+    pub fn keep_true(&self, policy: Policy, facts: &Facts<'_>, buffers: &mut IndexBuffers, set: &mut OfferSet) {
+        let space = &self.spaces[policy as usize];
+        if space.conditions.is_empty() {
+            return;
+        }
+        if set.len() <= space.worth_walking_max() {
+            return space.walk(facts, set);
+        }
+        self.look_up(policy, facts, buffers, set);
+    }
+
+    /// As [`Index::keep_true`], however few offers are asked about.
+    fn look_up(&self, policy: Policy, facts: &Facts<'_>, buffers: &mut IndexBuffers, set: &mut OfferSet) {
+        let space = &self.spaces[policy as usize];
+        buffers.buffers.readings.fit(&self.subjects);
+        if space.keep((&self.subjects, facts), &mut buffers.buffers, set).is_err() {
+            space.walk(facts, set);
         }
     }
 
-    /// Memory it holds, bytes.
+    /// Memory it owns, bytes; conditions are shared with the offers.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.rules.capacity() * size_of::<Rule>()
+        let spaces: usize = self.spaces.iter().map(Space::bytes).sum();
+        size_of::<Self>() + self.subjects.bytes() + spaces + self.schedules.bytes()
     }
 }

@@ -24,13 +24,13 @@ const MISTAKES: &[Mistake] = &[
 "#,
         ),
         at: "gruops",
-        says: "unknown key `gruops` in `top level`, did you mean `groups`?",
+        says: "unknown key `gruops` in `top level`; did you mean `groups`?",
     },
     Mistake {
         name: "unknown_key",
         edit: ("    paused: false", "    pausd: false"),
         at: "pausd",
-        says: "unknown key `pausd` in `offers[]`, did you mean `paused`?",
+        says: "unknown key `pausd` in `offers[]`; did you mean `paused`?",
     },
     Mistake {
         name: "unknown_nested_key",
@@ -42,7 +42,7 @@ const MISTAKES: &[Mistake] = &[
         name: "repeated_key",
         edit: ("    paused: false", "    name: Twice"),
         at: "name: Twice",
-        says: "the key `name` is already in line 82",
+        says: "the key `name` is already in line 83",
     },
     Mistake {
         name: "missing_key",
@@ -173,7 +173,7 @@ const MISTAKES: &[Mistake] = &[
     slots"#,
         ),
         at: "wbe",
-        says: "unknown channel `wbe`, did you mean `web`?",
+        says: "unknown channel `wbe`; did you mean `web`?",
     },
     Mistake {
         name: "unknown_treatment_channel",
@@ -184,7 +184,7 @@ const MISTAKES: &[Mistake] = &[
         en:"#,
         ),
         at: "emial",
-        says: "unknown channel `emial`, did you mean `email`?",
+        says: "unknown channel `emial`; did you mean `email`?",
     },
     Mistake {
         name: "unknown_placement",
@@ -195,7 +195,7 @@ const MISTAKES: &[Mistake] = &[
     open"#,
         ),
         at: "home_heroe",
-        says: "unknown placement `home_heroe`, did you mean `home_hero`?",
+        says: "unknown placement `home_heroe`; did you mean `home_hero`?",
     },
     Mistake {
         name: "unknown_group",
@@ -207,19 +207,19 @@ const MISTAKES: &[Mistake] = &[
         ),
         at: r#"winbak
 "#,
-        says: "unknown group `winbak`, did you mean `winback`?",
+        says: "unknown group `winbak`; did you mean `winback`?",
     },
     Mistake {
         name: "unknown_issue",
         edit: ("issue: grow", "issue: growth"),
         at: "growth",
-        says: "unknown issue `growth`, did you mean `grow`?",
+        says: "unknown issue `growth`; did you mean `grow`?",
     },
     Mistake {
         name: "unknown_event",
         edit: ("count: purchase", "count: purchases"),
         at: "purchases",
-        says: "unknown event `purchases`, did you mean `purchase`?",
+        says: "unknown event `purchases`; did you mean `purchase`?",
     },
     Mistake {
         name: "unknown_anniversary",
@@ -290,7 +290,7 @@ const MISTAKES: &[Mistake] = &[
         name: "unknown_decline_reason",
         edit: ("reason: not_interested, scope: group", "reason: not_intrested, scope: group"),
         at: "not_intrested",
-        says: "unknown decline reason `not_intrested`, did you mean `not_interested`?",
+        says: "unknown decline reason `not_intrested`; did you mean `not_interested`?",
     },
     Mistake {
         name: "reason_without_suppression",
@@ -364,7 +364,7 @@ const MISTAKES: &[Mistake] = &[
         name: "undeclared_field",
         edit: ("loud: true, cta_url", "lout: true, cta_url"),
         at: "lout",
-        says: "declares the data field `lout`, did you mean `loud`?",
+        says: "declares the data field `lout`; did you mean `loud`?",
     },
     Mistake {
         name: "wrong_field_kind",
@@ -376,7 +376,7 @@ const MISTAKES: &[Mistake] = &[
         name: "unknown_link",
         edit: ("link:shop", "link:shp"),
         at: r#""link:shp""#,
-        says: "unknown link `shp` of the treatment, did you mean `shop`?",
+        says: "unknown link `shp` of the treatment; did you mean `shop`?",
     },
     Mistake {
         name: "relative_url",
@@ -412,7 +412,7 @@ const MISTAKES: &[Mistake] = &[
         name: "undeclared_in_fallback",
         edit: (r#"fallback: { headline: "Welcome" }"#, r#"fallback: { headline: "Welcome", hedline: x }"#),
         at: "hedline",
-        says: "declares no data field `hedline`, did you mean `headline`?",
+        says: "declares no data field `hedline`; did you mean `headline`?",
     },
     Mistake {
         name: "enum_default",
@@ -504,7 +504,7 @@ const MISTAKES: &[Mistake] = &[
         edit: ("exhausted: [come_back]", "exhausted: [come_bck]"),
         at: r#"come_bck]
     refused"#,
-        says: "unknown offer `come_bck`, did you mean `come_back`?",
+        says: "unknown offer `come_bck`; did you mean `come_back`?",
     },
     Mistake {
         name: "scenario_unknown_reason",
@@ -546,7 +546,7 @@ const MISTAKES: &[Mistake] = &[
         name: "scenario_unknown_winner_channel",
         edit: ("come_back/web", "come_back/wep"),
         at: "come_back/wep",
-        says: "unknown channel `wep`, did you mean `web`?",
+        says: "unknown channel `wep`; did you mean `web`?",
     },
     Mistake {
         name: "scenario_two_expectations",

@@ -23,6 +23,10 @@ offers:
     treatments: { web: { en: { text: "Hi {{ p.age }}", data: { line: "link" } } } }
 "#;
 
+/// Longer than this is a hang; a file takes milliseconds even where nothing is
+/// optimised.
+const HANG: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The top-level keys of the sample, each in a file of its own.
 fn split() -> Vec<SourceFile> {
     let mut parts: Vec<String> = Vec::new();
@@ -138,7 +142,11 @@ fn no_mutation_of_a_file_panics_and_every_error_has_a_place() {
     for round in 0..2_500 {
         // The large file takes ten times as long.
         let base = if round % 10 == 0 { SAMPLE } else { SMALL };
-        match compile_text(&mutate(&mut numbers, base)) {
+        let text = mutate(&mut numbers, base);
+        let started = std::time::Instant::now();
+        let compiled = compile_text(&text);
+        assert!(started.elapsed() < HANG, "{text}");
+        match compiled {
             Ok(_) => good += 1,
             Err(RuleErrors { errors }) => {
                 bad += 1;
@@ -159,9 +167,19 @@ fn bombs_are_refused() {
     for (last, next) in ["a", "b", "c", "d", "e", "f", "g"].iter().zip(["b", "c", "d", "e", "f", "g", "h"]) {
         bomb.push_str(&format!("{next}: &{next} [{}]\n", vec![format!("*{last}"); 9].join(", ")));
     }
-    for text in [bomb, "[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), "? ".repeat(1_000)] {
+    for text in [
+        bomb,
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        "? ".repeat(1_000),
+        (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+        format!("segments: [{{ id: a, when: \"{}\" }}]\nsettings: {{ currency: EUR }}\n", "(".repeat(100_000)),
+    ] {
+        let started = std::time::Instant::now();
         let errors = compile_text(&text).map(|_| ()).expect_err("a bomb").errors;
         assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(started.elapsed() < HANG, "{errors:?}");
     }
 }
 
@@ -202,6 +220,35 @@ fn a_directory_is_read_in_order() {
     assert!(read_dir(&root).expect_err("not text").errors[0].message.contains("UTF-8"));
     let missing = read_dir(&root.join("nowhere")).expect_err("missing").errors;
     assert!(missing[0].message.contains("cannot be read"), "{missing:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_mounted_config_map_is_read_once_and_switches_as_a_whole() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().join("rules");
+    for (version, text) in [("..2024_01_01", "groups: []"), ("..2024_02_02", "issues: []")] {
+        std::fs::create_dir_all(root.join(version).join("offers")).expect("made");
+        std::fs::write(root.join(version).join("a.yaml"), text).expect("written");
+        std::fs::write(root.join(version).join("offers/b.yaml"), text).expect("written");
+    }
+    symlink("..2024_01_01", root.join("..data")).expect("linked");
+    symlink("..data/a.yaml", root.join("a.yaml")).expect("linked");
+    symlink("..data/offers", root.join("offers")).expect("linked");
+    let read = || -> Vec<(String, String)> {
+        let files = read_dir(&root).expect("readable");
+        let name = |path: &str| path.split("rules/").last().unwrap_or_default().to_owned();
+        files.iter().map(|file| (name(&file.path), file.text.to_string())).collect()
+    };
+    let wanted = |text: &str| [("a.yaml".to_owned(), text.to_owned()), ("offers/b.yaml".to_owned(), text.to_owned())];
+    assert_eq!(read(), wanted("groups: []"));
+    symlink("..2024_02_02", root.join("..data_tmp")).expect("linked");
+    std::fs::rename(root.join("..data_tmp"), root.join("..data")).expect("switched");
+    assert_eq!(read(), wanted("issues: []"));
+    // The directory itself may be a link too.
+    symlink(&root, dir.path().join("linked")).expect("linked");
+    assert_eq!(read_dir(&dir.path().join("linked")).expect("readable").len(), 2);
 }
 
 #[test]

@@ -8,13 +8,16 @@ use super::{
 };
 use crate::{
     domain::{
-        ChannelId, CustomerKey, DecisionId, DegradedSet, Match, OfferId, Reason, Request, Reservation, RulesetHash,
-        Timestamp,
+        ChannelId, CustomerKey, DecisionId, DegradedSet, Match, OfferId, Pauses, Reason, Request, Reservation,
+        RulesetHash, Timestamp,
     },
-    store::{DecisionRecord, HotProfile, StoreError, WinnerRecord},
+    store::{DecisionRecord, Eligible, HotProfile, StoreError, WinnerRecord},
 };
 
+/// Of the personal part.
 const VERSION: u8 = 1;
+/// Of the public part. Version 1 had no pauses.
+const PUBLIC_VERSION: u8 = 2;
 /// Fewest bytes of a winner, of a reservation.
 const WINNER_BYTES_MIN: usize = 22;
 const RESERVATION_BYTES_MIN: usize = 30;
@@ -29,7 +32,7 @@ const RESERVED: u8 = 2;
 #[derive(Clone, Debug)]
 pub struct DecodedDecision {
     /// The record: `customer` is `None`, `eligible` is empty, identity values
-    /// are empty. Without the personal part the request, the reservations and
+    /// are empty, of the pauses only the version is known. Without the personal part the request, the reservations and
     /// the consistency token are empty too.
     pub record: DecisionRecord,
     /// Whose it was, and the hash of the profile it read.
@@ -37,23 +40,25 @@ pub struct DecodedDecision {
 }
 
 impl DecodedDecision {
-    /// The whole record, given the profile that was read.
-    pub fn into_record(self, customer: Option<Arc<HotProfile>>) -> DecisionRecord {
-        DecisionRecord { customer, ..self.record }
+    /// The whole record, given the profile and the pauses that were read.
+    pub fn into_record(self, customer: Option<Arc<HotProfile>>, pauses: Arc<Pauses>) -> DecisionRecord {
+        DecisionRecord { customer, pauses, ..self.record }
     }
 }
 
-/// The public and the personal part of a decision.
-pub fn encode_decision(record: &DecisionRecord) -> (Vec<u8>, Vec<u8>) {
-    let (mut public, mut personal) = (Vec::with_capacity(256), Vec::with_capacity(256));
-    write_public(&mut Writer::new(&mut public), record);
-    let w = &mut Writer::new(&mut personal);
+/// Appends the public part of a decision.
+pub fn encode_decision_public(record: &DecisionRecord, into: &mut Vec<u8>) {
+    write_public(&mut Writer::new(into), record);
+}
+
+/// Appends the personal part of a decision.
+pub fn encode_decision_personal(record: &DecisionRecord, into: &mut Vec<u8>) {
+    let w = &mut Writer::new(into);
     w.u8(VERSION);
     write_request(w, &record.request);
     w.list(&record.reservations, |w, reservation| write_reservation(w, reservation, record.now));
     w.text(&record.consistency_token);
     w.text(&record.public_url);
-    (public, personal)
 }
 
 /// Reads a decision. Without `personal` (erased, or not needed) only the
@@ -77,7 +82,7 @@ pub fn decode_decision(public: &[u8], personal: Option<&[u8]>) -> Result<Decoded
 }
 
 fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
-    w.u8(VERSION);
+    w.u8(PUBLIC_VERSION);
     w.u128(record.id.0);
     w.signed(record.now.0);
     w.u8(record.matched as u8);
@@ -98,15 +103,16 @@ fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
         w.u128(hot.profile.key.0);
         w.u128(hot.hash);
     });
+    w.varint(record.pauses.version);
 }
 
 fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
     let r = &mut Reader::new("decision", bytes);
-    r.version(VERSION)?;
+    let version = r.version_between(VERSION, PUBLIC_VERSION)?;
     let id = DecisionId(r.u128()?);
     let now = Timestamp(r.signed()?);
     // The fields are read in the order they are written in.
-    let record = DecisionRecord {
+    let mut record = DecisionRecord {
         id,
         now,
         request: Request::default(),
@@ -124,10 +130,14 @@ fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
         public_url: "".into(),
         digest: r.u64()?,
         winners: r.list(WINNER_BYTES_MIN, |r| read_winner(r, now))?,
-        eligible: Vec::new(),
+        eligible: Eligible::default(),
         exposed: r.option(Reader::bool)?,
+        pauses: Arc::default(),
     };
     let customer = r.option(|r| Ok((CustomerKey(r.u128()?), r.u128()?)))?;
+    if version > 1 {
+        record.pauses = Arc::new(Pauses { version: r.varint()?, list: Vec::new() });
+    }
     r.end()?;
     Ok(DecodedDecision { record, customer })
 }

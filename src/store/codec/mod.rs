@@ -8,6 +8,7 @@ mod decision;
 mod event;
 mod parts;
 mod profile;
+mod publishing;
 mod request;
 mod rule_files;
 mod tallies;
@@ -18,8 +19,12 @@ mod samples;
 mod tests;
 
 pub use bytes::{Reader, Writer};
-pub use decision::{DecodedDecision, decode_decision, encode_decision};
+pub use decision::{DecodedDecision, decode_decision, encode_decision_personal, encode_decision_public};
 pub use event::{decode_event, encode_event};
 pub use profile::{decode_profile, encode_profile};
+pub use publishing::{
+    decode_activation, decode_audit, decode_pausable, decode_pauses, decode_revision, encode_activation, encode_audit,
+    encode_pausable, encode_pauses, encode_revision,
+};
 pub use rule_files::{decode_rule_files, encode_rule_files};
 pub use tallies::{TalliesDelta, decode_tallies, decode_tallies_delta, encode_tallies, encode_tallies_delta};

@@ -302,8 +302,9 @@ pub fn decision() -> impl Strategy<Value = DecisionRecord> {
         public_url: "https://shop.example".into(),
         digest: tail.2,
         winners: lists.4,
-        eligible: vec![(OfferId(1), ChannelId(2))],
+        eligible: crate::store::Eligible { numbers: vec![1], ..crate::store::Eligible::default() },
         exposed: tail.3,
+        pauses: Arc::new(Pauses { version: u64::from(versions.2), list: Vec::new() }),
     })
 }
 

@@ -52,9 +52,15 @@ fn samples_record() -> DecisionRecord {
         public_url: "http://127.0.0.1:7070".into(),
         digest: 0,
         winners: Vec::new(),
-        eligible: Vec::new(),
+        eligible: crate::store::Eligible::default(),
         exposed: None,
+        pauses: Default::default(),
     }
+}
+
+/// The public and the personal part.
+fn encode_decision(record: &DecisionRecord) -> (Vec<u8>, Vec<u8>) {
+    (bytes_of(encode_decision_public, record), bytes_of(encode_decision_personal, record))
 }
 
 /// No shorter part of an encoding and nothing longer is taken for it.
@@ -94,9 +100,9 @@ proptest! {
         let customer = record.customer.as_ref().map(|c| (c.profile.key, c.hash));
         prop_assert_eq!(decoded.customer, customer);
         let mut wanted = record.clone();
-        wanted.eligible.clear();
+        wanted.eligible = crate::store::Eligible::default();
         wanted.request.identities.iter_mut().for_each(|i| i.value = "".into());
-        let found = decoded.into_record(record.customer.clone());
+        let found = decoded.into_record(record.customer.clone(), record.pauses.clone());
         prop_assert_eq!(format!("{found:?}"), format!("{wanted:?}"));
         for (found, wanted) in found.winners.iter().zip(&wanted.winners) {
             prop_assert_eq!(found.net_priority.to_bits(), wanted.net_priority.to_bits());
@@ -254,6 +260,20 @@ fn values_of_identities_are_not_in_a_decision() {
     assert!(!has(&public, "someone") && !has(&personal, "someone@"));
     assert!(has(&personal, "session-of-someone"));
     assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.request.identities[0].hash, hash);
+}
+
+#[test]
+fn a_decision_from_before_there_were_pauses_is_read() {
+    let mut record = samples_record();
+    let (mut public, personal) = encode_decision(&record);
+    // version 1 ended where the version of the pauses, here 0, stands now
+    assert_eq!((public[0], public.pop()), (2, Some(0)));
+    public[0] = 1;
+    let read = decode_decision(&public, Some(&personal)).unwrap().record;
+    assert_eq!((read.id, read.pauses.version), (record.id, 0));
+    record.pauses = std::sync::Arc::new(crate::domain::Pauses { version: 300, list: Vec::new() });
+    let (public, personal) = encode_decision(&record);
+    assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.pauses.version, 300);
 }
 
 #[test]

@@ -31,11 +31,13 @@ pub enum RecordKind {
     Ruleset = 8,
     /// Everything before this record is in the embedded store.
     Checkpoint = 9,
+    /// What is paused, as decisions after it read it.
+    Pauses = 10,
 }
 
 impl RecordKind {
     /// Every kind, in order of its number.
-    pub const ALL: [RecordKind; 9] = [
+    pub const ALL: [RecordKind; 10] = [
         RecordKind::Event,
         RecordKind::Decision,
         RecordKind::Profile,
@@ -45,6 +47,7 @@ impl RecordKind {
         RecordKind::Items,
         RecordKind::Ruleset,
         RecordKind::Checkpoint,
+        RecordKind::Pauses,
     ];
 
     /// From its number at rest.

@@ -344,7 +344,7 @@ fn names_and_rulesets_and_keys_stay() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).unwrap();
     let files = vec![crate::rules::SourceFile { path: "rules/a.yaml".into(), text: "a: 1".into() }];
-    store.save_ruleset(RulesetHash(5), &files).unwrap();
+    store.activate(&super::revisions::new_active(RulesetHash(5), &files, crate::domain::Timestamp(1))).unwrap();
     store.remember_items(&["85123A".into()]);
     let keys = store.key_ring("tokens").unwrap();
     store.close();

@@ -93,3 +93,25 @@ fn released_reservations_are_gone_and_others_stay() {
     ledger.reservations(CustomerKey(1), NOW.plus_us(9), &mut left);
     assert!(left.is_empty());
 }
+
+#[test]
+fn what_is_paused_gives_its_reservations_and_units_back() {
+    let ledger = Ledger::default();
+    let lapses = NOW.plus_us(SECOND_US);
+    let claim = BudgetClaim { offer: OFFER, max: 2, window_from: NOW.plus_us(-SECOND_US) };
+    for n in 1..=2 {
+        assert!(ledger.claim_budget(&claim, decision_id(n), NOW, lapses));
+        ledger.claim(CustomerKey(n), NOW, |_| (vec![reservation(n, lapses)], ()));
+    }
+    let kept = Reservation { offer: OfferId(999), ..reservation(1, lapses) };
+    ledger.claim(CustomerKey(1), NOW, |_| (vec![kept], ()));
+    // the second was seen: its unit is spent
+    ledger.confirm(decision_id(2), OFFER);
+    assert_eq!(ledger.release_where(|offer, channel| offer == OFFER && channel == CHANNEL), 2);
+    assert_eq!(ledger.release_where(|offer, _| offer == OFFER), 0);
+    let mut left = Vec::new();
+    (1..=2).for_each(|n| ledger.reservations(CustomerKey(n), NOW, &mut left));
+    assert_eq!(left, [kept]);
+    assert!(ledger.claim_budget(&claim, decision_id(3), NOW, lapses));
+    assert!(!ledger.claim_budget(&claim, decision_id(4), NOW, lapses));
+}

@@ -6,4 +6,5 @@ mod faults;
 pub(super) mod faulty;
 mod ledger;
 mod memory;
+mod revisions;
 mod support;

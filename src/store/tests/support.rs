@@ -107,9 +107,16 @@ pub fn decision(n: u128, customer: Option<Arc<HotProfile>>, model_version: u64) 
         public_url: "http://127.0.0.1:7070".into(),
         digest: 99,
         winners: vec![winner],
-        eligible: vec![(OFFER, CHANNEL)],
+        eligible: eligible(1),
         exposed: None,
+        pauses: Default::default(),
     }
+}
+
+/// The one pair there is, so many times.
+pub fn eligible(times: usize) -> Eligible {
+    let table = PairTable::new(RulesetHash(77), vec![OFFER], vec![CHANNEL]);
+    Eligible { table: Arc::new(table), numbers: vec![0; times] }
 }
 
 /// The state after a crash: the files as they are, without closing.

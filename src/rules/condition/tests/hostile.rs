@@ -1,7 +1,12 @@
+use std::time::{Duration, Instant};
+
 use super::world::World;
 
 /// Texts tried by the mutation test.
-const MUTATIONS: usize = 1_500;
+const MUTATIONS: usize = 4_000;
+/// Longer than this is a hang; a text takes milliseconds even where nothing is
+/// optimised.
+const HANG: Duration = Duration::from_secs(5);
 
 #[test]
 fn deep_text_is_refused_before_it_is_parsed() {
@@ -21,6 +26,56 @@ fn deep_text_is_refused_before_it_is_parsed() {
     ] {
         assert!(world.compile(&text).is_err());
     }
+}
+
+#[test]
+fn a_nesting_of_a_hundred_thousand_is_refused_at_once() {
+    const DEEP: usize = 100_000;
+    let world = World::new().named("m", &"(".repeat(DEEP)).segment("s", &"!".repeat(DEEP));
+    for part in
+        ["(", "!", "[", "-", "p.vip ? p.vip : ", "p.vip ? ", "{", "size(", "p.tags.exists(t, ", "p.a.", "has(", "'"]
+    {
+        let started = Instant::now();
+        assert!(world.compile(&part.repeat(DEEP)).is_err());
+        assert!(world.compile(&format!("{}p.vip{}", part.repeat(DEEP), ")".repeat(DEEP))).is_err());
+        assert!(started.elapsed() < HANG, "{part}");
+    }
+    assert!(world.compile("macro.m || seg.s").is_err());
+}
+
+#[test]
+fn texts_of_the_largest_size_take_no_time() {
+    let world = World::new();
+    let most = |part: &str, rest: &str| format!("{}{rest}", part.repeat((8_192 - rest.len()) / part.len()));
+    for text in [
+        most("!", "p.vip"),
+        most("-", "p.age > 0"),
+        most("p.vip && ", "p.vip"),
+        most("p.vip || p.open && ", "p.vip"),
+        most("p.age == 1 ? p.vip : ", "p.open"),
+        most("1 + ", "p.age > 0"),
+        most("['a', 'b'].exists(a, ", "p.vip"),
+        format!("p.age in [{}]", most("1,", "1]").trim_end_matches(']')),
+        most("p.country.matches('^(a|b)*c$') && ", "p.vip"),
+        format!("['a'].exists(c, {})", most("c == 'b' || ", "p.vip")).chars().take(8_192).collect(),
+    ] {
+        let started = Instant::now();
+        if let Ok(condition) = world.compile(&text) {
+            world.facts(|facts| (condition.truth(facts), condition.failed(facts)));
+        }
+        assert!(started.elapsed() < HANG, "{}", &text[..40]);
+    }
+}
+
+#[test]
+fn lists_that_multiply_are_bounded() {
+    let list = "['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']";
+    let mut text = "p.vip".to_owned();
+    for name in ["a", "b", "c", "d", "e"] {
+        text = format!("{list}.exists({name}, {text})");
+    }
+    let errors = World::new().compile(&text).unwrap_err();
+    assert!(errors[0].message.contains("more than 4096 parts"), "{errors:?}");
 }
 
 #[test]
@@ -74,13 +129,16 @@ impl Dice {
 
 #[test]
 fn mutated_text_never_panics_and_errors_stay_readable() {
-    let world = World::new().segment("silent", "p.age > 3");
+    let world = World::new().segment("silent", "p.age > 3").named("limit", "1 + p.visits");
     let seeds = [
         "p.age >= 40 && p.country == 'DE' || !has(p.city)",
         "p.spend * 2.5 > money('12.50') ? p.vip : seg.silent",
         "p.country in ['AT', \"DE\"] && 'x' in p.tags && p.country.matches('^a+$')",
         "now - p.joined > duration('24h') && p.birthday < date('2011-01-01')",
         "size(p.tags) + int(p.score) - -3 <= 0x1f % 7",
+        "p.tags.exists(t, t.startsWith('x') || p.tags.all(u, u != t)) && ['a', 'b'].exists_one(c, c in p.tags)",
+        "size(p.tags.filter(t, t == p.country)) > macro.limit && now.getHours('Europe/London') in [8, 9, p.age]",
+        "has(p.country) ? p.country != 'United Kingdom' : ctx.basket >= money('2500') || p.language == 'de'",
     ];
     let splices = [
         "(",
@@ -126,6 +184,10 @@ fn mutated_text_never_panics_and_errors_stay_readable() {
         "p.tags.size()",
         "all(",
         ".exists(x, true)",
+        ".filter(t, t == 'x')",
+        "['a', 'b']",
+        "macro.limit",
+        "getHours()",
         "true",
         "9223372036854775808",
     ];
@@ -145,7 +207,10 @@ fn mutated_text_never_panics_and_errors_stay_readable() {
             }
         }
         let text: String = text.into_iter().collect();
-        match world.compile(&text) {
+        let started = Instant::now();
+        let compiled = world.compile(&text);
+        assert!(started.elapsed() < HANG, "{text}");
+        match compiled {
             Ok(condition) => world.facts(|facts| {
                 condition.truth(facts);
                 condition.failed(facts);

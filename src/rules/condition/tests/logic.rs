@@ -56,6 +56,21 @@ fn conditions_come_to_what_they_say() {
         ("p.vip // a note, with \"marks\"\n && p.country == 'D\\x45' && p.country == r'DE'", True),
         ("p.country == \"\"\"DE\"\"\" && p.city != '//' || p.age == 0x28", True),
         ("false || p.vip", True),
+        ("p.tags.exists(t, t == 'tea') && p.tags.exists(t, t.startsWith('go'))", True),
+        ("p.tags.exists(t, 'x' == t) || p.tags.exists(t, t in ['x', 'y'])", False),
+        ("p.tags.all(t, size(t) >= 3) && !p.tags.all(t, size(t) > 3)", True),
+        ("p.tags.exists_one(t, t < 'h') && !p.tags.exists_one(t, t > 'a')", True),
+        ("size(p.tags.filter(t, t.contains('e'))) == 1 && p.tags.filter(t, t != '').size() == 2", True),
+        ("p.tags.exists(t, p.tags.exists(u, t != u && u == 'tea' && t == 'gold'))", True),
+        ("p.tags.all(t, p.tags.exists(u, t == u))", True),
+        ("['gold', 'x'].exists(c, c in p.tags) && !['gold', 'x'].all(c, c in p.tags)", True),
+        ("['gold', 'x'].exists_one(c, c in p.tags) && ['gold', 'tea'].filter(c, c in p.tags).size() == 2", True),
+        ("[1, 40].exists(n, n == p.age) && ['a', 'b'].all(c, p.tags.all(t, t != c))", True),
+        ("size([1, 2, 3]) == 3 && p.age in [1, p.age]", True),
+        ("now.getFullYear() == 2011 && now.getMonth() == 2 && now.getDate() == 13 && now.getDayOfMonth() == 12", True),
+        ("now.getDayOfWeek() == 0 && now.getDayOfYear() == 71 && now.getHours() == 7 && now.getMinutes() == 6", True),
+        ("now.getHours('Europe/Berlin') == 8 && now.getHours('-07:30') == 23 && now.getSeconds() == 40", True),
+        ("now.getMilliseconds() == 0 && p.birthday.getMonth() == 5 && duration('90m').getHours() == 1", True),
     ] {
         assert_eq!(world.truth(condition), wanted, "{condition}");
     }
@@ -88,6 +103,17 @@ fn what_is_missing_is_unknown() {
         ("p.age * 1e308 > 1", Unknown),
         ("int(p.age * 1e300) > 1", Unknown),
         ("(p.spend + money('1')) > money('0')", Unknown),
+        ("p.tags.exists(t, t == p.country)", False),
+        ("p.tags.all(t, t == p.country)", True),
+        ("['DE', 'AT'].exists(c, c == p.country)", Unknown),
+        ("['DE', 'AT'].exists(c, c == p.country || c == 'AT')", True),
+        ("['DE', 'AT'].all(c, c == p.country && c == 'AT')", False),
+        ("['DE', 'AT'].exists_one(c, c == p.country || c == 'AT')", Unknown),
+        ("size(['DE', 'AT'].filter(c, c == p.country)) >= 0", Unknown),
+        ("p.age in [p.visits, 40]", True),
+        ("p.visits in [p.age, 0, p.visits]", True),
+        ("p.age in [40, size(p.country)]", Unknown),
+        ("p.joined.getHours() >= 0", Unknown),
     ] {
         assert_eq!(world.truth(condition), wanted, "{condition}");
     }
@@ -161,4 +187,96 @@ fn segments_are_put_in_with_their_own_places() {
     let failed = world.facts(|facts| compiled.failed(facts));
     let places: Vec<String> = failed.iter().map(|f| format!("{} {}", f.position, f.text)).collect();
     assert_eq!(places, ["rules/silent.yaml:1:1 p.visits > 3", "rules/local.yaml:1:3 p.country == 'AT'"]);
+}
+
+#[test]
+fn macros_are_put_in_as_what_they_are() {
+    let world = person()
+        .named("limit", "money('20')")
+        .named("german", "p.language == 'de' && p.country in macro.countries")
+        .named("countries", "['DE', 'AT', 'CH']")
+        .named("double_spend", "p.spend * 2")
+        .segment("big", "macro.double_spend > macro.limit");
+    for (condition, wanted) in [
+        ("p.spend > macro.limit", True),
+        ("macro.german", True),
+        ("!macro.german", False),
+        ("macro.countries.exists(c, c == p.country)", True),
+        ("'DE' in macro.countries && size(macro.countries) == 3", True),
+        ("seg.big && macro.double_spend == money('69')", True),
+    ] {
+        assert_eq!(world.truth(condition), wanted, "{condition}");
+    }
+    assert_eq!(world.value("macro.double_spend"), Some(69.0));
+    let failed = world.facts(|facts| world.compile("!macro.german").unwrap().failed(facts));
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert_eq!(failed[0].position.to_string(), "rules/german.yaml:1:1");
+}
+
+#[test]
+fn what_lint_asks_for_is_told() {
+    let world = person();
+    let compiled = |text: &str| world.compile(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+    for (condition, wanted) in [
+        ("true", Some(true)),
+        ("1 > 2", Some(false)),
+        ("p.vip && false", Some(false)),
+        ("p.vip || 'a'.startsWith('a')", Some(true)),
+        ("1 / 0 == 1", Some(false)),
+        ("!(1 / 0 == 1)", Some(false)),
+        ("true ? p.vip : false", None),
+        ("now > timestamp('2011-01-01T00:00:00Z')", None),
+        ("p.vip || !p.vip", None),
+        ("['a'].exists(c, c == 'a')", Some(true)),
+    ] {
+        assert_eq!(compiled(condition).always(), wanted, "{condition}");
+    }
+    let names = |condition: &str| -> Vec<(u32, String)> {
+        let found = compiled(condition).bare_negations(&world.schema);
+        let name = |slot: crate::domain::AttrSlot| world.schema.attributes[slot.index()].full_name.to_string();
+        found.into_iter().map(|(position, slot)| (position.column, name(slot))).collect()
+    };
+    let country = |column| vec![(column, "p.country".to_owned())];
+    for (condition, wanted) in [
+        ("p.country == 'DE'", vec![]),
+        ("p.country != 'DE'", country(1)),
+        ("p.vip && !(p.country in ['DE'])", country(10)),
+        ("!(p.vip && p.country == 'DE')", vec![(3, "p.vip".to_owned()), (12, "p.country".to_owned())]),
+        ("!(p.country != 'DE')", vec![]),
+        ("has(p.country) && p.country != 'DE'", vec![]),
+        ("!has(p.country) || p.country != 'DE'", vec![]),
+        ("has(p.country) ? p.country != 'DE' : true", vec![]),
+        ("has(p.city) && p.country != 'DE'", country(16)),
+        ("!('x' in p.tags) && p.tags.all(t, t != 'x')", vec![]),
+        ("p.tags.all(t, t != p.country)", country(15)),
+    ] {
+        assert_eq!(names(condition), wanted, "{condition}");
+    }
+    let reads: Vec<String> = compiled("p.vip && has(p.city) || p.tags.exists(t, t == p.country)")
+        .reads()
+        .into_iter()
+        .map(|slot| world.schema.attributes[slot.index()].full_name.to_string())
+        .collect();
+    assert_eq!(reads, ["p.country", "p.city", "p.tags", "p.vip"]);
+}
+
+#[test]
+fn every_example_of_the_reference_is_true() {
+    use super::super::{
+        functions::{FUNCTIONS, OPERATORS},
+        order,
+    };
+    let world = person();
+    for function in OPERATORS.iter().chain(FUNCTIONS) {
+        assert_eq!(world.truth(function.example), True, "{}", function.example);
+        let signs: Vec<&str> = function.name.split(' ').collect();
+        assert!(signs.iter().all(|sign| function.example.contains(sign)), "{function:?}");
+    }
+    let listed: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    for name in order::FUNCTIONS.iter().chain(&order::METHODS) {
+        assert!(listed.contains(name), "`{name}` is missing in the reference");
+    }
+    for name in &listed {
+        assert!(order::FUNCTIONS.contains(name) || order::METHODS.contains(name), "`{name}` is not a function");
+    }
 }

@@ -17,11 +17,13 @@ pub const NOW: Timestamp = Timestamp(1_300_000_000_000_000);
 pub struct World {
     pub schema: Schema,
     pub segments: HashMap<Arc<str>, SegmentSource>,
+    pub macros: HashMap<Arc<str>, SegmentSource>,
     pub values: HashMap<String, Value>,
 }
 
 pub fn origin(text: &str) -> Origin {
     Origin {
+        first_line: 1,
         position: Position { path: "rules/a.yaml".into(), line: 1, column: 1 },
         source: text.into(),
         exact_columns: true,
@@ -65,7 +67,7 @@ impl World {
                 behavioural: false,
             });
         }
-        Self { schema, segments: HashMap::new(), values: HashMap::new() }
+        Self { schema, segments: HashMap::new(), macros: HashMap::new(), values: HashMap::new() }
     }
 
     pub fn with(mut self, name: &str, value: Value) -> Self {
@@ -80,8 +82,15 @@ impl World {
         self
     }
 
+    pub fn named(mut self, name: &str, text: &str) -> Self {
+        let mut origin = origin(text);
+        origin.position.path = format!("rules/{name}.yaml").as_str().into();
+        self.macros.insert(name.into(), SegmentSource { text: text.into(), origin });
+        self
+    }
+
     pub fn env(&self) -> CompileEnv<'_> {
-        CompileEnv { schema: &self.schema, currency: GBP, segments: &self.segments }
+        CompileEnv { schema: &self.schema, currency: GBP, segments: &self.segments, macros: &self.macros, parsed: None }
     }
 
     pub fn compile(&self, text: &str) -> Result<Condition, Vec<RuleError>> {

@@ -1,0 +1,234 @@
+//! Rules tried on a hundred invented people.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    decide::{Snapshot, scenario::base_rates},
+    domain::{
+        AttrId, Consent, ConsentPurpose, CustomerKey, Permission, Profile, Request, StoredAttribute, Timestamp, Value,
+    },
+    rules::{self, Ruleset, SourceFile},
+    store::{HotProfile, seal::DataKey},
+};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+const BASE: &str = r#"
+settings: { currency: GBP }
+attributes:
+  - { id: age, type: int }
+  - { id: visits, type: int, behavioural: true }
+segments:
+  - { id: young, when: "p.age < 30" }
+  - { id: old, when: "p.age >= 70" }
+channels: [ { id: web, kind: self_service, require: [text] } ]
+placements: [ { id: hero, channel: web } ]
+issues: [ { id: sell } ]
+groups: [ { id: all } ]
+"#;
+
+/// An offer with a condition.
+fn offer(id: &str, when: &str, more: &str) -> String {
+    format!(
+        "  - {{ id: {id}, purpose: marketing, issue: sell, group: all, value: 5, placements: [hero], {more} \
+         eligibility: \"{when}\", treatments: {{ web: {{ en: {{ text: {id} }} }} }} }}\n"
+    )
+}
+
+fn compile(policies: &str, offers: &[String]) -> Arc<Ruleset> {
+    let text = format!("{BASE}{policies}\noffers:\n{}", offers.concat());
+    let file = SourceFile { path: "all.yaml".into(), text: text.into() };
+    Arc::new(rules::compile(&[file]).unwrap_or_else(|errors| panic!("{:?}", errors.errors)))
+}
+
+fn snapshot(rules: &Arc<Ruleset>) -> Snapshot {
+    Snapshot::new(Arc::clone(rules), Arc::new(base_rates(rules)), Arc::default())
+}
+
+/// A hundred people aged 0 to 99; those under 50 consent to profiling.
+fn people() -> Sample {
+    let person = |age: i64| {
+        let stored = |name: &str, value: i64| StoredAttribute {
+            id: AttrId::of(name),
+            value: Some(Value::Int(value)),
+            at: Timestamp(0),
+        };
+        let mut attributes = vec![stored("age", age), stored("visits", age)];
+        attributes.sort_by_key(|attribute| attribute.id);
+        let consent = Consent {
+            channel: None,
+            purpose: ConsentPurpose::Profiling,
+            permission: if age < 50 { Permission::Granted } else { Permission::Denied },
+            at: Timestamp(0),
+            source: "".into(),
+            proof: "".into(),
+        };
+        let key = CustomerKey(age as u128);
+        let profile = Profile { key, attributes, consents: vec![consent], ..Profile::default() };
+        Arc::new(HotProfile::new(profile, DataKey([7; 32])))
+    };
+    Sample { people: (0..100).map(person).collect(), population: 5_000 }
+}
+
+fn compared(active: &Arc<Ruleset>, new: &Arc<Ruleset>) -> PopulationDiff {
+    let (active, new) = (snapshot(active), snapshot(new));
+    compare(Sides { active: &active, new: &new, now: NOW }, &people(), Duration::MAX)
+}
+
+#[test]
+fn the_diff_tells_who_gains_and_who_loses() {
+    let active = compile("", &[offer("a", "p.age < 10", ""), offer("b", "p.age >= 0", ""), offer("gone", "true", "")]);
+    let new = compile(
+        "",
+        &[offer("a", "p.age >= 5 && p.age < 35", ""), offer("b", "p.age >= 0", ""), offer("c", "false", "")],
+    );
+    let diff = compared(&active, &new);
+    assert_eq!((diff.population, diff.people, diff.ranked), (5_000, 100, 100));
+    let row = |id: &str| diff.offers.iter().find(|row| &*row.offer == id).unwrap_or_else(|| panic!("{id}: {diff:?}"));
+    let a = row("a");
+    assert_eq!((a.counts.eligible_before, a.counts.eligible_after), (10, 30));
+    assert_eq!((a.counts.gained, a.counts.lost, a.change), (25, 5, Change::Kept));
+    let young = SegmentChange { segment: "young".into(), people: 30, gained: 20, lost: 5 };
+    assert_eq!(a.segments, [young]);
+    let gone = row("gone");
+    assert_eq!((gone.change, gone.counts.lost, gone.visitor), (Change::Removed, 100, (true, false)));
+    assert_eq!((row("c").change, row("c").counts.gained), (Change::Added, 0));
+    assert_eq!(&*diff.offers[0].offer, "gone", "the largest change first");
+    assert_eq!((diff.totals.gained, diff.totals.lost), (25, 105));
+    assert!(diff.refusals.is_empty() && diff.notes.is_empty());
+}
+
+#[test]
+fn equal_rules_change_nothing_and_shown_counts_winners() {
+    let dear = compile("", &[offer("a", "p.age < 10", "lever: 2,"), offer("b", "p.age >= 0", "")]);
+    let diff = compared(&dear, &dear);
+    assert!(diff.offers.is_empty(), "{diff:?}");
+    assert_eq!((diff.offers_unchanged, diff.totals.winners_before), (2, 100));
+    // the same people are eligible, but another offer wins
+    let cheap = compile("", &[offer("a", "p.age < 10", "lever: 0.5,"), offer("b", "p.age >= 0", "")]);
+    let diff = compared(&dear, &cheap);
+    let shown: Vec<_> =
+        diff.offers.iter().map(|o| (&*o.offer, o.counts.winners_before, o.counts.winners_after)).collect();
+    assert_eq!(shown, [("a", 10, 0), ("b", 90, 100)]);
+}
+
+#[test]
+fn behaviour_counts_only_with_consent() {
+    let none = compile("", &[offer("a", "false", "")]);
+    let all = compile("", &[offer("a", "p.visits >= 0", "")]);
+    assert_eq!(compared(&none, &all).totals.gained, 50);
+}
+
+#[test]
+fn reach_limits_refuse_surprises_and_say_what_to_do() {
+    let policies = "policies: { reach: { max_gain_share: 0.2, max_loss_share: 0.1, min_sample: 100 } }";
+    let before = compile(policies, &[offer("a", "p.age < 10", "")]);
+    let within = compile(policies, &[offer("a", "p.age < 30", "")]);
+    assert_eq!(compared(&before, &within).refusals, Vec::<String>::new());
+    let over = compile(policies, &[offer("a", "p.age < 31", "")]);
+    let told = compared(&before, &over).refusals;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("all.yaml:"), "{told:?}");
+    for part in
+        ["`a` gains 21 of 100 people (21 %)", "10 eligible before, 31 after", "20 %", "`--force`", "max_gain_share"]
+    {
+        assert!(told[0].contains(part), "{part} in {told:?}");
+    }
+    let own = compile(policies, &[offer("a", "p.age < 31", "reach: { max_gain_share: 0.5 },")]);
+    assert!(compared(&before, &own).refusals.is_empty());
+    let fewer = compared(&over, &before).refusals;
+    assert!(fewer.len() == 1 && fewer[0].contains("loses 21 of 100"), "{fewer:?}");
+}
+
+#[test]
+fn new_and_removed_offers_count_unless_they_are_exempt() {
+    let policies = |more: &str| format!("policies: {{ reach: {{ max_gain_share: 0.2, max_loss_share: 0.2{more} }} }}");
+    let one = compile(&policies(""), &[offer("a", "true", "")]);
+    let two = [offer("a", "true", ""), offer("b", "true", "")];
+    let told = compared(&one, &compile(&policies(""), &two)).refusals;
+    assert!(told.len() == 1 && told[0].contains("new offer `b` gains 100"), "{told:?}");
+    let exempt = compile(&policies(", new_offers: exempt"), &two);
+    assert!(compared(&one, &exempt).refusals.is_empty());
+    let told = compared(&exempt, &one).refusals;
+    assert!(told.len() == 1 && told[0].contains("removed offer `b` loses 100"), "{told:?}");
+    let kept = compile(&policies(", removed_offers: exempt"), &[offer("a", "true", "")]);
+    assert!(compared(&exempt, &kept).refusals.is_empty());
+}
+
+#[test]
+fn few_people_judge_nothing() {
+    let policies = "policies: { reach: { max_gain_share: 0.2, min_sample: 101 } }";
+    let diff = compared(&compile(policies, &[offer("a", "false", "")]), &compile(policies, &[offer("a", "true", "")]));
+    assert!(diff.refusals.is_empty());
+    assert!(diff.notes[0].contains("100 people") && diff.notes[0].contains("101"), "{:?}", diff.notes);
+}
+
+#[test]
+fn no_time_still_ranks_the_least_sample() {
+    let policies = "policies: { reach: { min_sample: 7 } }";
+    let rules = snapshot(&compile(policies, &[offer("a", "true", "")]));
+    let diff = compare(Sides { active: &rules, new: &rules, now: NOW }, &people(), Duration::ZERO);
+    assert_eq!((diff.people, diff.ranked, diff.totals.eligible_after), (100, 7, 100));
+}
+
+#[test]
+fn what_conditions_inline_counts_as_a_change() {
+    let with = |segment: &str, outer: &str, age: &str| {
+        let text = BASE.replace("p.age < 30", segment).replace("id: age, type: int", age)
+            + &format!("offers:\n{}{}", offer("a", outer, ""), offer("b", "p.visits > 2", ""));
+        rules::compile(&[SourceFile { path: "all.yaml".into(), text: text.into() }]).unwrap()
+    };
+    let names = |before: &Ruleset, after: &Ruleset| -> Vec<String> {
+        changed(before, after).iter().map(|pair| pair.offer.to_string()).collect()
+    };
+    let age = "id: age, type: int";
+    let base = with("p.age < 30", "seg.young", age);
+    assert_eq!(names(&base, &with("p.age < 30", "seg.young", age)), Vec::<String>::new());
+    assert_eq!(names(&base, &with("p.age < 31", "seg.young", age)), ["a"]);
+    assert_eq!(names(&base, &with("p.age < 30", "seg.old", age)), ["a"]);
+    assert_eq!(names(&base, &with("p.age < 30", "seg.young", "id: age, type: int, default: 3")), ["a"]);
+    assert_eq!(
+        names(&base, &with("p.age < 30", "seg.young", "id: aaa, type: bool }\n  - { id: age, type: int")),
+        Vec::<String>::new()
+    );
+}
+
+/// A part of invented people.
+struct Part<'a>(&'a [Arc<HotProfile>], Request);
+
+impl Crowd for Part<'_> {
+    fn visit(&mut self, see: &mut dyn FnMut(Person<'_>)) {
+        for person in self.0 {
+            see(Person { profile: &person.profile, request: &self.1, now: NOW, profiling: true, missing: &[] });
+        }
+    }
+}
+
+#[test]
+fn reach_counts_everybody_on_all_threads() {
+    let before = compile("", &[offer("a", "p.age < 10", ""), offer("b", "p.age > 3", "")]);
+    let after = compile("", &[offer("a", "p.age >= 5 && p.age < 35", ""), offer("b", "p.age > 3", "")]);
+    let sample = people();
+    let crowds = sample.people.chunks(33).map(|part| Box::new(Part(part, Request::default())) as Box<dyn Crowd>);
+    let told = reach(Edit { before: &before, after: &after }, crowds.collect());
+    assert_eq!((told.people, told.offers.len(), told.offers_unchanged), (100, 1, 1));
+    let a = &told.offers[0];
+    assert_eq!((&*a.offer, a.before, a.after, a.gained, a.lost), ("a", 10, 30, 25, 5));
+    assert_eq!(a.segments, [SegmentReached { segment: "young".into(), gained: 20, lost: 5 }]);
+}
+
+#[test]
+fn the_index_and_single_conditions_agree() {
+    let offers: Vec<String> = (0..90).map(|n| offer(&format!("o{n:02}"), &format!("p.age >= {n}"), "")).collect();
+    let rules = compile("", &offers);
+    let (whole, few) = (Eligibility::of(&rules), Eligibility::only(&rules, rules.offers[..20].iter().map(|o| o.slot)));
+    let request = Request::default();
+    let mut buffers: [EligibilityBuffers; 2] = Default::default();
+    for person in people().people {
+        let person = Person { profile: &person.profile, request: &request, now: NOW, profiling: true, missing: &[] };
+        let by_index: Vec<_> = whole.of_person(&person, &mut buffers[0]).iter().filter(|s| s.index() < 20).collect();
+        assert_eq!(few.of_person(&person, &mut buffers[1]).iter().collect::<Vec<_>>(), by_index);
+    }
+}

@@ -1,0 +1,3 @@
+mod limits;
+mod properties;
+mod world;
