@@ -10,7 +10,7 @@ use super::live::{NONE, put};
 /// few cache lines.
 const BOUNDS_APART: usize = 32;
 /// The least flips from one whole column to the next.
-const FLIPS_MIN: usize = 32;
+const FLIPS_MIN: usize = 8;
 
 /// The cells of one subject in one space of rows.
 #[derive(Debug, Default)]

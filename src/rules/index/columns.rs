@@ -71,37 +71,32 @@ pub(super) struct Set {
     rows: Box<[u32]>,
 }
 
+/// The cell of a column that a value is in.
+#[derive(Clone, Copy)]
+pub(super) enum Found<'c> {
+    /// A whole column and the rows in which the cell's differs.
+    Cell(&'c [Block], &'c [u32]),
+    /// The members are looked up when rows are met.
+    Members(&'c Set),
+}
+
 impl Column {
-    /// Keeps the rows that the subject's value satisfies. `members` is a buffer.
-    pub fn meet(
+    /// Finds the cell of the subject's value.
+    #[inline]
+    pub fn find(
         &self,
         (subjects, facts): (&Subjects, &Facts<'_>),
         readings: &mut Readings,
-        members: &mut Vec<u32>,
-        live: &mut Live,
-    ) -> Result<(), OddValue> {
-        match self {
+    ) -> Result<Found<'_>, OddValue> {
+        let (bits, flips) = match self {
             Column::Ordered(column) => match subjects.read(column.subject, facts, readings)? {
-                Seen::Missing => live.meet(&column.missing),
-                Seen::Key(key) => {
-                    let (bits, flips) = column.cells.at(key);
-                    live.meet_but(bits, flips);
-                }
+                Seen::Missing => (&*column.missing, &[][..]),
+                Seen::Key(key) => column.cells.at(key),
             },
-            Column::Texts(column) => {
-                let (bits, flips) = column.at(subjects.read(column.subject, facts, readings)?);
-                live.meet_but(bits, flips);
-            }
-            Column::Set(column) => {
-                let known = &subjects.dictionaries[column.dictionary as usize];
-                members.clear();
-                if let ValueRef::Set(set) = facts.get(column.slot) {
-                    members.extend(set.iter().filter_map(|member| known.get(member)));
-                }
-                column.meet(members, live);
-            }
-        }
-        Ok(())
+            Column::Texts(column) => column.at(subjects.read(column.subject, facts, readings)?),
+            Column::Set(column) => return Ok(Found::Members(column)),
+        };
+        Ok(Found::Cell(bits, flips))
     }
 
     /// Memory it owns, bytes.
@@ -215,7 +210,17 @@ impl Set {
         Self { slot, dictionary: dictionary.0, empty: empty.into(), members: members.into(), rows }
     }
 
-    fn meet(&self, members: &[u32], live: &mut Live) {
+    /// Keeps the rows that the members satisfy. `members` is a buffer.
+    pub fn meet(&self, (subjects, facts): (&Subjects, &Facts<'_>), members: &mut Vec<u32>, live: &mut Live) {
+        let known = &subjects.dictionaries[self.dictionary as usize];
+        members.clear();
+        if let ValueRef::Set(set) = facts.get(self.slot) {
+            members.extend(set.iter().filter_map(|member| known.get(member)));
+        }
+        self.meet_members(members, live);
+    }
+
+    fn meet_members(&self, members: &[u32], live: &mut Live) {
         let parts = |member: &u32| {
             let (from, middle, to) = self.members.get(*member as usize).copied().unwrap_or_default();
             (&self.rows[from as usize..middle as usize], &self.rows[middle as usize..to as usize])

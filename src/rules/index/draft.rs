@@ -24,7 +24,7 @@ use super::{
 /// literals are looked at in the rows that are left.
 const ROWS_PER_RARE: usize = 128;
 /// Rows that may differ between whole columns: one in so many.
-const ROWS_PER_FLIP: usize = 64;
+const ROWS_PER_FLIP: usize = 256;
 
 /// Subjects and texts, numbered.
 #[derive(Default)]

@@ -9,11 +9,15 @@ use crate::{
 };
 
 use super::{
-    columns::Column,
+    columns::{Column, Found},
     live::Live,
     residual::Residuals,
     subjects::{OddValue, Readings, Subjects},
 };
+
+/// Cells that are found before their rows are met: their reads from memory
+/// overlap.
+const FOUND_TOGETHER: usize = 8;
 
 /// The rows of one policy and their literals.
 #[derive(Debug, Default)]
@@ -50,11 +54,20 @@ impl Space {
     ) -> Result<(), OddValue> {
         let Buffers { readings, live, members } = buffers;
         self.start(live, set);
-        for column in &self.columns {
+        for columns in self.columns.chunks(FOUND_TOGETHER) {
             if live.blocks.is_empty() {
                 break;
             }
-            column.meet((subjects, facts), readings, members, live)?;
+            let mut found = [Found::Cell(&[], &[]); FOUND_TOGETHER];
+            for (column, found) in columns.iter().zip(&mut found) {
+                *found = column.find((subjects, facts), readings)?;
+            }
+            for found in &found[..columns.len()] {
+                match found {
+                    Found::Cell(bits, flips) => live.meet_but(bits, flips),
+                    Found::Members(set) => set.meet((subjects, facts), members, live),
+                }
+            }
         }
         self.look_closer((subjects, facts), readings, live)?;
         let first = set.blocks().len();
