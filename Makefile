@@ -23,13 +23,16 @@ lint: ## format, lints, licences, wire contract, rules
 
 bench: ## run the benchmarks in short
 	$(CARGO) bench --locked --bench decide
+	$(CARGO) bench --locked --bench rules -- --quick
 	$(CARGO) bench --locked --bench service -- paired --cycles 12 --seconds 2
 
 ci: ## what every change must pass
 	.ci/run
 
-full-bench: ## benchmark the pipeline, built as for a package
+full-bench: ## benchmark the pipeline, the rules and their loading, built as for a package
 	$(CARGO) bench --locked --profile dist --bench decide
+	$(CARGO) bench --locked --profile dist --features compare --bench rules
+	$(CARGO) bench --locked --profile dist --bench load -- 10000 5
 
 full-service: ## measure the service against an echo, every run of benches/README.md
 	$(CARGO) bench --locked --profile dist --bench service -- control

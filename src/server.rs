@@ -152,7 +152,12 @@ pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError>
 
     let api = Api::new(Arc::clone(&app));
     let limits = Arc::new(Limits::new(keys, config.max_in_flight));
-    let gate = GateLayer { limits: Arc::clone(&limits), decisions: decisions(&api), api: api.clone() };
+    let gate = GateLayer {
+        limits: Arc::clone(&limits),
+        decisions: decisions(&api),
+        rules: rules(&api, RULES_BYTES_MAX),
+        api: api.clone(),
+    };
     let routes = control.block_on(routes(&api, stopped.clone()))?;
     let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     let served = Served { gate, routes, stop: stopped.clone(), drain_timeout };
@@ -163,6 +168,8 @@ pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError>
     control.spawn(private::sample(Arc::clone(&app), limits));
     let (watched, rules) = (Arc::clone(&app), config.rules.clone());
     control.spawn(supervise("rules watcher", move || Arc::clone(&watched).watch_rules(rules.clone())));
+    let paused = Arc::clone(&app);
+    control.spawn(supervise("pauses on disk", move || Arc::clone(&paused).keep_pauses_written()));
     let followed = Arc::clone(&app);
     control.spawn(supervise("response rates", move || Arc::clone(&followed).follow_tallies()));
     let started = Started { public: public_address, private: private_address };
@@ -225,6 +232,12 @@ fn decisions(api: &Api) -> DecisionServiceServer<Api> {
     DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
+/// The service of the rules for messages up to a size: the gate leads those that
+/// may carry rule files to one of its own.
+fn rules(api: &Api, bytes_max: usize) -> RulesetServiceServer<Api> {
+    RulesetServiceServer::new(api.clone()).max_decoding_message_size(bytes_max)
+}
+
 /// Every gRPC service and every HTTP route.
 async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
     let reflection = || {
@@ -244,7 +257,7 @@ async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeE
         .add_service(decisions(api))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(CustomerServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(RULES_BYTES_MAX))
+        .add_service(rules(api, MESSAGE_BYTES_MAX))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(health);

@@ -337,6 +337,7 @@ pub fn compile(text: &str, schema: &Schema) -> Result<Condition, String> {
         segments: &segments,
         macros: &segments,
         parsed: None,
+        lost: Default::default(),
     };
     let position = Position { path: "bench.yaml".into(), line: 1, column: 1 };
     let origin = Origin { position, source: text.into(), first_line: 1, exact_columns: true };

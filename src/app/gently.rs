@@ -3,9 +3,11 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::decide::Snapshot;
+
+use super::{App, AppError};
 
 /// How far such a thread steps back, in steps of `nice`: at 10 a serving thread
 /// that wants the core gets nine tenths of it, and the work still ends when all
@@ -16,11 +18,70 @@ const STEPS_BACK: i32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// After so many looks whoever uses it last drops it.
 const LOOKS_MAX: usize = 2_000;
+/// Most calls that change the rules at the same time: one works, the others
+/// wait for it, each on a thread of its own.
+pub const CHANGES_MAX: usize = 4;
+/// Most calls that only look at rules at the same time.
+pub const TRIALS_MAX: usize = 4;
+
+/// What a call is about. Who only looks keeps nobody out who must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongWork {
+    /// Publish, roll back, resume.
+    Change,
+    /// Validate, reach, differences.
+    Trial,
+}
+
+/// Room for long calls.
+pub(super) struct Room {
+    changes: Arc<Semaphore>,
+    trials: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { changes: Arc::new(Semaphore::new(CHANGES_MAX)), trials: Arc::new(Semaphore::new(TRIALS_MAX)) }
+    }
+}
+
+impl App {
+    /// Runs the long work of a call to its end, also when nobody waits for it
+    /// any more: the thread keeps its place until then.
+    ///
+    /// # Errors
+    /// As the work; too many calls work or wait; there was no thread or it
+    /// panicked.
+    pub async fn run_long<T: Send + 'static>(
+        self: &Arc<Self>,
+        kind: LongWork,
+        work: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let (room, max) = match kind {
+            LongWork::Change => (&self.room.changes, CHANGES_MAX),
+            LongWork::Trial => (&self.room.trials, TRIALS_MAX),
+        };
+        let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+            self.metrics.long_work_refused.increment(1);
+            let what = if kind == LongWork::Change { "change" } else { "look at" };
+            return Err(AppError::Exhausted(format!(
+                "`{max}` calls that {what} the rules are at work already: try again when one has ended"
+            )));
+        };
+        let app = Arc::clone(self);
+        let done = run(move || {
+            let done = work(&app);
+            drop(place);
+            done
+        });
+        done.await.unwrap_or_else(|| Err(AppError::Unavailable("the work was interrupted: ask again".to_owned())))
+    }
+}
 
 /// Runs long work to its end; `None` when there is no thread or it panicked.
 /// A thread of its own, not one of the blocking pool: it stays slow for ever,
 /// and the pool also reads profiles that calls wait for.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, done) = oneshot::channel();
     let thread = thread::Builder::new().name("rapport-publish".to_owned()).spawn(move || {
         step_back();
@@ -45,17 +106,23 @@ fn step_back() {
     }
 }
 
-/// Drops a snapshot that is no longer served here, once no call uses it: a
-/// large one takes milliseconds to free, which no answer should wait for.
-/// Blocking.
+/// Drops a snapshot that is no longer served, once no call uses it: a large one
+/// takes milliseconds to free, which no answer should wait for. On a thread of
+/// its own, so that the next change does not wait either.
 pub(super) fn retire(snapshot: Arc<Snapshot>) {
-    for _ in 0..LOOKS_MAX {
-        if Arc::strong_count(&snapshot) == 1 {
-            break;
+    let retiring = thread::Builder::new().name("rapport-retire".to_owned()).spawn(move || {
+        step_back();
+        for _ in 0..LOOKS_MAX {
+            if Arc::strong_count(&snapshot) == 1 {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
         }
-        thread::sleep(LOOK_EVERY);
+        drop(snapshot);
+    });
+    if let Err(error) = retiring {
+        tracing::warn!(%error, "the old rules are freed by whoever uses them last");
     }
-    drop(snapshot);
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ mod types;
 
 pub use crate::learn::{Lift, lift};
 pub use error::{AppError, Violation};
-pub(crate) use gently::run as run_gently;
+pub use gently::{CHANGES_MAX, LongWork, TRIALS_MAX};
 pub(crate) use publish::shared_directory;
 pub use publish::{
     Change, FileChange, FileDiff, Finding, KeptRevision, PAUSES_MAX, Paused, PublishReport, Published, Refusal,
-    ResumeInput, Resumed, RevisionDiff, RevisionInfo, Rules, Severity, Step, check,
+    ResumeInput, Resumed, RevisionDiff, RevisionInfo, Rules, Severity, Step, check, failed_scenarios,
 };
 pub use token::version_of as consistency_version;
 pub use types::*;
@@ -69,6 +69,8 @@ pub struct App {
     compiler: Mutex<rules::Compiler>,
     /// Held while the rules change.
     publishing: Mutex<()>,
+    /// Held while a revision that served before is compiled again for a replay.
+    recompiling: Mutex<()>,
     /// Held while rules are validated.
     validating: Mutex<()>,
     /// Held while the pauses change.
@@ -76,6 +78,8 @@ pub struct App {
     pauses_kept: Mutex<publish::Kept>,
     directory: Mutex<publish::Directory>,
     reached: Mutex<reached::Reached>,
+    /// For calls that take long.
+    room: gently::Room,
 }
 
 /// Why the service cannot start.
@@ -113,15 +117,17 @@ impl App {
             request_ids: RequestIds::new(telemetry::metrics().request_ids_forgotten.clone()),
             clicks_room: Arc::new(Semaphore::new(links::CLICKS_WAITING_MAX)),
             anonymous: Profile::default(),
-            revision: Mutex::new(RevisionInfo { activation, refused: Vec::new() }),
+            revision: Mutex::new(RevisionInfo { activation, ruleset: Arc::clone(&ruleset), refused: Vec::new() }),
             compiler: Mutex::default(),
             publishing: Mutex::default(),
+            recompiling: Mutex::default(),
             validating: Mutex::default(),
             pausing: Mutex::default(),
             pauses_kept: Mutex::new(publish::Kept { version: pauses.version, ..Default::default() }),
-            directory: Mutex::new(publish::Directory { taken: control.directory, refused: None }),
+            directory: Mutex::new(publish::Directory { taken: control.directory, ..Default::default() }),
             compiled: Mutex::new(vec![ruleset]),
             reached: Mutex::default(),
+            room: gently::Room::default(),
             store,
             metrics,
             clock,

@@ -58,6 +58,13 @@ impl App {
     }
 
     fn replay_stored(&self, stored: &StoredDecision) -> Result<Arc<Decision>, AppError> {
+        if !stored.pauses_known {
+            let id = stored.record.id;
+            return Err(AppError::FailedPrecondition(format!(
+                "the answer `{id}` of this request id cannot be made again: the log has lost what was paused then; \
+                 ask with a new request id"
+            )));
+        }
         let replay = self.prepare(stored)?;
         let (decision, _) = self.run(&replay, &stored.record.request, &mut Scratch::default())?;
         if digest::decision(&decision) != stored.record.digest {
@@ -92,7 +99,7 @@ impl App {
         let wanted = decision.trace.candidates.iter().filter(|v| offer.is_none_or(|o| *v.offer == *o));
         let verdicts: Vec<ExplainedVerdict> =
             wanted.map(|v| ExplainedVerdict { verdict: v.clone(), failed: failed.of(v) }).collect();
-        let lines = lines(&decision, &verdicts, identical);
+        let lines = lines(&decision, &verdicts, (identical, stored.pauses_known));
         let holdout = decide::in_holdout(ruleset, replay.profile.arm_key) && stored.record.customer.is_some();
         Ok(Explanation { decision, verdicts, identical, lines, holdout })
     }
@@ -198,7 +205,7 @@ fn by_condition(reason: Option<Reason>) -> bool {
 }
 
 /// The decision in plain words.
-fn lines(decision: &Decision, verdicts: &[ExplainedVerdict], identical: bool) -> Vec<String> {
+fn lines(decision: &Decision, verdicts: &[ExplainedVerdict], (identical, pauses_known): (bool, bool)) -> Vec<String> {
     let mut lines = Vec::new();
     for answer in &decision.placements {
         let place = if answer.placement.is_empty() { "the open question" } else { &answer.placement };
@@ -226,6 +233,9 @@ fn lines(decision: &Decision, verdicts: &[ExplainedVerdict], identical: bool) ->
                 literal.position, literal.text, literal.value_read
             ));
         }
+    }
+    if !pauses_known {
+        lines.push("the log has lost what was paused then: the replay was made as if nothing was".to_owned());
     }
     lines.push(match identical {
         true => "the replay equals the answer that was given".to_owned(),

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -11,13 +12,15 @@ use serde_json::json;
 use crate::{
     app,
     domain::Timestamp,
-    rules::{self, LintFinding, LintSeverity, Ruleset},
+    rules::{self, LintFinding, LintSeverity, RuleError, RuleErrors, Ruleset},
 };
+
+use super::reach::counted;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The rules directory.
+    /// The rules: a directory, or one file.
     #[arg(default_value = "rules")]
     rules: PathBuf,
     /// Let warnings count as mistakes.
@@ -30,8 +33,8 @@ pub struct Args {
 
 /// What came of a check.
 struct Checked {
-    /// Mistakes of the compiler and of the scenarios.
-    mistakes: Vec<String>,
+    /// Mistakes of the compiler, or of the scenarios when it has none.
+    mistakes: Vec<RuleError>,
     findings: Vec<LintFinding>,
     /// In words, when the rules compile.
     summary: Option<String>,
@@ -57,15 +60,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Checked {
     fn of(rules: &Path, now: Timestamp) -> Self {
-        let compiled = rules::read_dir(rules).map_err(app::Refusal::from).and_then(|files| app::check(&files));
-        match compiled {
-            Ok(ruleset) => Self {
-                mistakes: Vec::new(),
-                findings: rules::lint(&ruleset, now),
-                summary: Some(summary(&ruleset)),
-                revision: Some(ruleset.hash.to_string()),
-            },
-            Err(app::Refusal(mistakes)) => Self { mistakes, findings: Vec::new(), summary: None, revision: None },
+        let files =
+            if rules.is_file() { rules::read_file(rules).map(|file| vec![file]) } else { rules::read_dir(rules) };
+        let ruleset = match files.and_then(|files| rules::compile(&files)) {
+            Ok(ruleset) => Arc::new(ruleset),
+            Err(RuleErrors { errors: mistakes }) => {
+                return Self { mistakes, findings: Vec::new(), summary: None, revision: None };
+            }
+        };
+        let failed = app::failed_scenarios(&ruleset).into_iter();
+        Self {
+            mistakes: failed
+                .map(|(position, message)| RuleError { position, message, snippet: String::new() })
+                .collect(),
+            findings: rules::lint(&ruleset, now),
+            summary: Some(summary(&ruleset)),
+            revision: Some(ruleset.hash.to_string()),
         }
     }
 
@@ -78,7 +88,7 @@ impl Checked {
         }
         match &self.summary {
             Some(summary) if wrong == 0 => say!("ok: {summary}"),
-            _ => eprintln!("{wrong} mistakes in `{}`", rules.display()),
+            _ => eprintln!("{} in `{}`", counted(wrong, "mistake"), rules.display()),
         }
     }
 
@@ -98,7 +108,12 @@ impl Checked {
                 })
             })
             .collect();
-        json!({ "ok": is_ok, "revision": self.revision, "mistakes": self.mistakes, "findings": findings })
+        let mistake = |mistake: &RuleError| {
+            let place = &mistake.position;
+            json!({"path": &*place.path, "line": place.line, "column": place.column, "message": mistake.message})
+        };
+        let mistakes: Vec<_> = self.mistakes.iter().map(mistake).collect();
+        json!({ "ok": is_ok, "revision": self.revision, "mistakes": mistakes, "findings": findings })
     }
 }
 

@@ -166,7 +166,8 @@ pub fn compiled(dir: &std::path::Path) -> Option<Ruleset> {
         Ok(ruleset) => Some(ruleset),
         Err(errors) => {
             errors.errors.iter().for_each(|error| eprintln!("{error}"));
-            eprintln!("{} mistakes in `{}`", errors.errors.len(), dir.display());
+            let mistakes = super::reach::counted(errors.errors.len(), "mistake");
+            eprintln!("{mistakes} in `{}`", dir.display());
             None
         }
     }

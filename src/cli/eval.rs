@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// Evaluate a case a line, `{"expr": ..., "given": ..., "at": ...}`, and
-    /// answer each with a line; `-` reads standard input.
+    /// answer each with a line, blank ones too; an `id` is answered with.
+    /// `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     batch: Option<PathBuf>,
 }
@@ -56,7 +57,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(vocabulary) => vocabulary,
         Err(errors) => {
             errors.errors.iter().for_each(|error| eprintln!("{error}"));
-            eprintln!("{} mistakes in `{}`", errors.errors.len(), args.schema.display());
+            let mistakes = super::reach::counted(errors.errors.len(), "mistake");
+            eprintln!("{mistakes} in `{}`", args.schema.display());
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -158,6 +158,10 @@ fn read(def: &AttributeDef, currency: &Currency, json: &Json) -> Result<Option<V
             value::in_range(def, currency, &Value::Int(whole))?;
             Value::Int(whole)
         }
+        // shown as it was written, not as the nearest double
+        (AttributeType::Int, Json::Number(number)) if number.is_u64() && !number.is_i64() => {
+            return Err(format!("is `{number}`: give a whole number of at most {}", i64::MAX));
+        }
         (AttributeType::Money, Json::String(amount)) => {
             let minor = value::money(currency, amount, currency.code())?;
             value::in_range(def, currency, &Value::Money(minor))?;
@@ -282,5 +286,6 @@ mod tests {
         assert!(told(json!({"p": 3}))[0].contains("is a number"));
         assert!(told(json!({"p": {"age": -1}}))[0].contains("out of range"));
         assert!(told(json!({"p": {"age": 1e300}}))[0].contains("whole number"));
+        assert!(told(json!({"p": {"age": 9_223_372_036_854_775_808_u64}}))[0].contains("is `9223372036854775808`"));
     }
 }

@@ -90,8 +90,8 @@ pub struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
     /// The most entries, newest first.
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Print as JSON, an entry a line.
     #[arg(long)]
     json: bool,
@@ -179,7 +179,7 @@ pub async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 /// The service cannot be reached.
 pub async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let mut service = RulesetServiceClient::new(args.target.connect().await?);
-    let (mut left, mut page_token) = (args.limit, String::new());
+    let (mut left, mut page_token) = (args.limit as usize, String::new());
     while left > 0 {
         let request = ListAuditRequest { page_size: i32::try_from(left).unwrap_or(i32::MAX), page_token };
         let answer = service.list_audit(request).await.map_err(|s| client::refused("reading the audit list", &s))?;

@@ -26,8 +26,8 @@ const IGNORED_KEYS: [&str; 3] = ["consents", "requestId", "validateOnly"];
 /// A person of a file.
 #[derive(Debug)]
 pub struct Someone {
-    /// The id in the line; else its first identity, else the number of the line.
-    pub id: String,
+    /// The id in the line; else its first identity; `None` without either.
+    pub id: Option<String>,
     /// The moment in the line.
     pub at: Option<Timestamp>,
     /// What is known of them.
@@ -38,7 +38,7 @@ pub struct Someone {
 #[derive(Debug)]
 pub struct Refused {
     /// As in [`Someone`].
-    pub id: String,
+    pub id: Option<String>,
     /// Every mistake.
     pub mistakes: Vec<String>,
 }
@@ -70,25 +70,21 @@ impl<'r> Reader<'r> {
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn read(&self, number: u64, line: &str) -> Result<Someone, Refused> {
-        let refused = |id: String, mistakes| Err(Refused { id, mistakes });
+    pub fn read(&self, line: &str) -> Result<Someone, Refused> {
+        let refused = |id: Option<String>, mistakes| Err(Refused { id, mistakes });
         if line.len() > LINE_BYTES_MAX {
-            return refused(
-                number.to_string(),
-                vec![format!("the line has {} bytes, at most {LINE_BYTES_MAX} are read", line.len())],
-            );
+            let mistake = format!("the line has {} bytes, at most {LINE_BYTES_MAX} are read", line.len());
+            return refused(None, vec![mistake]);
         }
         let fields = match serde_json::from_str(line) {
             Ok(Json::Object(fields)) => fields,
-            Ok(_) => {
-                return refused(
-                    number.to_string(),
-                    vec!["not a person: give {\"id\": \"...\", \"p\": {...}}".to_owned()],
-                );
-            }
-            Err(error) => return refused(number.to_string(), vec![not_json(&error)]),
+            Ok(_) => return refused(None, vec!["not a person: give {\"id\": \"...\", \"p\": {...}}".to_owned()]),
+            Err(error) => return refused(None, vec![not_json(&error)]),
         };
-        let id = id_of(&fields).unwrap_or_else(|| number.to_string());
+        let id = match id_of(&fields) {
+            Ok(id) => id,
+            Err(mistake) => return refused(None, vec![mistake]),
+        };
         if is_event(&fields) {
             return refused(id, vec![EVENT.to_owned()]);
         }
@@ -206,14 +202,23 @@ fn not_json(error: &serde_json::Error) -> String {
 }
 
 /// The `id`, else the value of the first identity.
-fn id_of(fields: &Map<String, Json>) -> Option<String> {
+fn id_of(fields: &Map<String, Json>) -> Result<Option<String>, String> {
     let text = |value: &Json| match value {
         Json::String(text) => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
         _ => None,
     };
     let first = || text(fields.get("identities")?.as_array()?.first()?.get("value")?);
-    fields.get("id").and_then(text).or_else(first)
+    match fields.get("id") {
+        None | Some(Json::Null) => Ok(first()),
+        Some(id) => match text(id) {
+            None => Err("`id` is no string and no number: give \"id\": \"...\"".to_owned()),
+            Some(id) if id.chars().any(char::is_control) => {
+                Err("`id` has control characters: give plain text on one line".to_owned())
+            }
+            id => Ok(id),
+        },
+    }
 }
 
 /// What is kept of many people: no more than their values.

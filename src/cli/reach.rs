@@ -12,7 +12,7 @@ use crate::{
     app::Refusal,
     grpc::RULES_BYTES_MAX,
     proto::{
-        EvaluateReachRequest, EvaluateReachResponse, OfferChange, RuleFile, SegmentReach,
+        EvaluateReachRequest, EvaluateReachResponse, OfferChange, SegmentReach,
         ruleset_service_client::RulesetServiceClient,
     },
     rules::SourceFile,
@@ -60,6 +60,9 @@ pub struct Args {
 /// The service cannot be reached, the people cannot be read. Mistakes in the
 /// rules are printed; without `--watch` they are answered by exit code 1.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(watched) = args.watch.as_deref().filter(|watched| !watched.exists()) {
+        anyhow::bail!("there is no `{}` to watch: name a rule file or a rules directory", watched.display());
+    }
     let mut saves = Saves::new(args.watch.clone(), args.rules.clone());
     let mut people = match &args.profiles {
         Some(path) => {
@@ -98,8 +101,7 @@ impl People {
 }
 
 fn ask(target: &Target, files: Vec<SourceFile>) -> anyhow::Result<EvaluateReachResponse> {
-    let file = |file: SourceFile| RuleFile { path: file.path.to_string(), text: file.text.to_string() };
-    let files = files.into_iter().map(file).collect();
+    let files = super::revisions::on_the_wire(files);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let service: RulesetServiceClient<Connection> = RulesetServiceClient::new(target.connect().await?);
@@ -122,6 +124,13 @@ fn tell(answer: EvaluateReachResponse, json: bool) -> anyhow::Result<bool> {
     let offers = answer.offers.len() as u64 + answer.offers_left_out;
     match offers {
         0 => say!("no offer changes ({} offers)", answer.offers_unchanged),
+        _ if answer.customers > answer.profiles => say!(
+            "{} of {} people (the rest is on disk) in {:.0} ms: {offers} offers change, {} do not",
+            answer.profiles,
+            answer.customers,
+            answer.milliseconds,
+            answer.offers_unchanged
+        ),
         _ => say!(
             "{} people in {:.0} ms: {offers} offers change, {} do not",
             answer.profiles,
@@ -167,5 +176,10 @@ fn mistakes(lines: &[String]) {
     for line in lines {
         eprintln!("{line}");
     }
-    eprintln!("{} mistakes; nothing was looked at", lines.len());
+    eprintln!("{}; nothing was looked at", counted(lines.len(), "mistake"));
+}
+
+/// A number of things: `1 mistake`, `2 mistakes`.
+pub fn counted(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }

@@ -1,7 +1,10 @@
 //! `rapport revisions`: the kept revisions of the rules, and changing them.
 
+mod abbreviated;
+mod told;
+
 use std::{
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,17 +15,16 @@ use crate::{
     app::Refusal,
     grpc::RULES_BYTES_MAX,
     proto::{
-        DiffRevisionsRequest, FileChange, GetActiveRevisionRequest, GetRevisionRequest, LintSeverity,
-        ListRevisionsRequest, PublishReport, PublishRevisionRequest, RevisionOrigin, RollbackRevisionRequest, RuleFile,
+        DiffRevisionsRequest, FileChange, GetActiveRevisionRequest, GetActiveRevisionResponse, GetRevisionRequest,
+        ListRevisionsRequest, PublishRevisionRequest, Revision, RevisionOrigin, RollbackRevisionRequest, RuleFile,
         ValidateRevisionRequest, ruleset_service_client::RulesetServiceClient,
     },
     rules,
 };
 
 use super::client::{self, Connection, Target};
-
-/// Offers of a comparison that are printed.
-const OFFERS_SHOWN_MAX: usize = 30;
+pub use told::print_report;
+use {abbreviated::whole, told::told};
 
 type Client = RulesetServiceClient<Connection>;
 
@@ -154,6 +156,7 @@ async fn connect(target: &Target) -> anyhow::Result<Client> {
 
 async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut service = connect(&args.target).await?;
+    let active = active(&mut service).await?;
     let mut page_token = String::new();
     loop {
         let request = ListRevisionsRequest { page_size: 0, page_token };
@@ -164,23 +167,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
                 say!("{}", serde_json::to_string(revision)?);
                 continue;
             }
-            let origin = match revision.origin() {
-                RevisionOrigin::Directory => "directory",
-                RevisionOrigin::Api => "call",
-                RevisionOrigin::Rollback => "rollback",
-                RevisionOrigin::Start => "first start",
-                RevisionOrigin::Unspecified => "",
-            };
-            let active = if revision.active { "*" } else { " " };
-            let at = moment(revision.activated_at);
-            let forced = if revision.force_reason.is_empty() { "" } else { " forced" };
-            say!(
-                "{active} {} active from {at}, {} offers, by {} ({origin}{forced}) {}",
-                revision.revision,
-                revision.offers,
-                revision.author,
-                revision.comment
-            );
+            print_revision(revision, &active);
         }
         page_token = answer.next_page_token;
         if page_token.is_empty() {
@@ -189,9 +176,47 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A line of the list: who published it first, and of the active one who made
+/// it active again.
+fn print_revision(revision: &Revision, active: &GetActiveRevisionResponse) {
+    let mark = if revision.active { "*" } else { " " };
+    let forced = if revision.force_reason.is_empty() { "" } else { " forced" };
+    let again = match active.origin() {
+        RevisionOrigin::Rollback if revision.active && revision.revision == active.revision => {
+            format!("; rolled back to by {} {}", active.author, active.comment)
+        }
+        _ => String::new(),
+    };
+    say!(
+        "{mark} {} active from {}, {} offers, by {} ({}{forced}) {}{again}",
+        revision.revision,
+        moment(revision.activated_at),
+        revision.offers,
+        revision.author,
+        origin_name(revision.origin()),
+        revision.comment
+    );
+}
+
+fn origin_name(origin: RevisionOrigin) -> &'static str {
+    match origin {
+        RevisionOrigin::Directory => "directory",
+        RevisionOrigin::Api => "call",
+        RevisionOrigin::Rollback => "rollback",
+        RevisionOrigin::Start => "first start",
+        RevisionOrigin::Unspecified => "",
+    }
+}
+
+async fn active(service: &mut Client) -> anyhow::Result<GetActiveRevisionResponse> {
+    let active = service.get_active_revision(GetActiveRevisionRequest {}).await;
+    Ok(active.map_err(|s| client::refused("asking for the active revision", &s))?.into_inner())
+}
+
 async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
     let mut service = connect(&args.target).await?;
-    let request = GetRevisionRequest { revision: args.revision.unwrap_or_default() };
+    let revision = whole(&mut service, args.revision.unwrap_or_default()).await?;
+    let request = GetRevisionRequest { revision };
     let answer = service.get_revision(request).await.map_err(|s| client::refused("getting the revision", &s))?;
     let files = answer.into_inner().files;
     let Some(out) = args.out else {
@@ -200,11 +225,13 @@ async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
+    let inside = |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(file) = files.iter().find(|file| !inside(&file.path)) {
+        // a path of the service never leads out of the directory
+        anyhow::bail!("the path `{}` leads out of the directory; nothing is written", file.path);
+    }
     std::fs::create_dir(&out).with_context(|| format!("creating `{}`", out.display()))?;
     for file in &files {
-        // a path of the service never leads out of the directory
-        let inside = Path::new(&file.path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        anyhow::ensure!(inside, "the path `{}` leads out of the directory", file.path);
         let path = out.join(&file.path);
         let parent = path.parent().unwrap_or(&out);
         std::fs::create_dir_all(parent).with_context(|| format!("creating `{}`", parent.display()))?;
@@ -216,7 +243,9 @@ async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
 
 async fn diff(args: DiffArgs) -> anyhow::Result<ExitCode> {
     let mut service = connect(&args.target).await?;
-    let request = DiffRevisionsRequest { from: args.from, to: args.to.unwrap_or_default() };
+    let from = whole(&mut service, args.from).await?;
+    let to = whole(&mut service, args.to.unwrap_or_default()).await?;
+    let request = DiffRevisionsRequest { from, to };
     let answer = service.diff_revisions(request).await.map_err(|s| client::refused("comparing", &s))?.into_inner();
     for (what, offers) in
         [("added", &answer.offers_added), ("removed", &answer.offers_removed), ("changed", &answer.offers_changed)]
@@ -239,11 +268,20 @@ async fn diff(args: DiffArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Rule files as calls take them: wherever the directory is, paths lead
+/// downwards from it.
+pub fn on_the_wire(files: Vec<rules::SourceFile>) -> Vec<RuleFile> {
+    let below = |path: &str| -> String {
+        let parts = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+        parts.collect::<PathBuf>().display().to_string()
+    };
+    files.into_iter().map(|file| RuleFile { path: below(&file.path), text: file.text.to_string() }).collect()
+}
+
 /// The files of a directory; mistakes in reading it are printed.
 fn read(dir: &Path) -> Result<Vec<RuleFile>, ExitCode> {
-    let file = |file: rules::SourceFile| RuleFile { path: file.path.to_string(), text: file.text.to_string() };
     match rules::read_dir(dir).map_err(Refusal::from) {
-        Ok(files) => Ok(files.into_iter().map(file).collect()),
+        Ok(files) => Ok(on_the_wire(files)),
         Err(Refusal(lines)) => {
             lines.iter().for_each(|line| eprintln!("{line}"));
             Err(ExitCode::FAILURE)
@@ -265,17 +303,21 @@ async fn validate(args: ValidateArgs) -> anyhow::Result<ExitCode> {
     } else {
         print_report(&report);
         let verdict = if answer.acceptable { "may be published" } else { "is refused" };
-        say!("revision {} {verdict} over {}", report.revision, report.active_revision);
+        let expect = if answer.acceptable {
+            format!(": publish with `--expect {}`", report.active_revision)
+        } else {
+            String::new()
+        };
+        say!("revision {} {verdict} over {}{expect}", report.revision, report.active_revision);
     }
     Ok(if answer.acceptable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn expected(service: &mut Client, expect: Option<String>) -> anyhow::Result<String> {
-    if let Some(expect) = expect {
-        return Ok(expect);
+    match expect {
+        Some(expect) => whole(service, expect).await,
+        None => Ok(active(service).await?.revision),
     }
-    let active = service.get_active_revision(GetActiveRevisionRequest {}).await;
-    Ok(active.map_err(|s| client::refused("asking for the active revision", &s))?.into_inner().revision)
 }
 
 async fn publish(args: PublishArgs) -> anyhow::Result<ExitCode> {
@@ -322,7 +364,7 @@ async fn rollback(args: RollbackArgs) -> anyhow::Result<ExitCode> {
     let mut service = connect(&args.target).await?;
     let change = args.change;
     let request = RollbackRevisionRequest {
-        revision: args.revision,
+        revision: whole(&mut service, args.revision).await?,
         expected_revision: expected(&mut service, change.expect).await?,
         author: author(change.author),
         comment: change.comment,
@@ -333,45 +375,6 @@ async fn rollback(args: RollbackArgs) -> anyhow::Result<ExitCode> {
     let answer = answer.into_inner();
     told("active again", &answer.revision, answer.changed, answer.report);
     Ok(ExitCode::SUCCESS)
-}
-
-fn told(what: &str, revision: &str, changed: bool, report: Option<PublishReport>) {
-    print_report(&report.unwrap_or_default());
-    match changed {
-        true => say!("{what}: revision {revision}"),
-        false => say!("nothing changed: revision {revision} was active before"),
-    }
-}
-
-/// Prints what the checks said.
-pub fn print_report(report: &PublishReport) {
-    for line in report.errors.iter().chain(&report.scenario_failures).chain(&report.reach_violations) {
-        eprintln!("{line}");
-    }
-    for finding in &report.findings {
-        let severity = if finding.severity() == LintSeverity::Error { "error" } else { "warning" };
-        eprintln!("{severity}: {}: {} [{}]", finding.position, finding.message, finding.code);
-    }
-    let Some(population) = report.population.as_ref().filter(|population| population.profiles > 0) else { return };
-    say!("reach, on {} of {} customers:", population.profiles, population.population);
-    for note in &population.notes {
-        eprintln!("note: {note}");
-    }
-    for offer in population.offers.iter().take(OFFERS_SHOWN_MAX) {
-        say!(
-            "  {:<28} eligible {} -> {} (+{} -{}), wins {} -> {}",
-            super::reach::name(&offer.offer, offer.change()),
-            offer.eligible_before,
-            offer.eligible_after,
-            offer.gained,
-            offer.lost,
-            offer.winners_before,
-            offer.winners_after
-        );
-    }
-    if population.offers.len() > OFFERS_SHOWN_MAX {
-        say!("  and {} offers more", population.offers.len() - OFFERS_SHOWN_MAX);
-    }
 }
 
 /// Who asks: as given, or the user at the terminal.

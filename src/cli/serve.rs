@@ -47,7 +47,7 @@ pub fn open(config: &ServeConfig) -> anyhow::Result<Arc<App>> {
     })
     .with_context(|| format!("opening the data directory `{}`", config.data_dir.display()))?;
     let app = App::open(store, &found, &config.public_url)?;
-    let RevisionInfo { activation, refused } = app.revision();
+    let RevisionInfo { activation, refused, .. } = app.revision();
     if !refused.is_empty() {
         eprintln!(
             "WARNING: the rules in `{}` are refused ({} mistakes, in the log): revision {} serves on",

@@ -42,7 +42,8 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Decision, DecisionId, Degraded, DegradedSet, Match, OfferSlot, Pauses, Profile, Request, Reservation, Timestamp,
+        Decision, DecisionId, Degraded, DegradedSet, Match, OfferSet, OfferSlot, Pauses, Profile, Request, Reservation,
+        Timestamp,
     },
     predict::Models,
     rules::{FailedLiteral, Ruleset},
@@ -80,6 +81,12 @@ impl Snapshot {
     /// The same rules and pauses with newer models; shares what was laid out.
     pub fn with_models(&self, models: Arc<Models>) -> Self {
         Self { models, ..self.clone() }
+    }
+
+    /// The offers that are paused, by themselves, by their issue or group, or in
+    /// their rule file; those of a paused channel are not among them.
+    pub fn paused_offers(&self) -> &OfferSet {
+        &self.paused.offers
     }
 
     /// The same rules and models with other pauses; shares what was laid out

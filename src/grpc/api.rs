@@ -239,7 +239,7 @@ impl Api {
 
     /// The active revision.
     pub fn revision(&self) -> proto::GetActiveRevisionResponse {
-        ruleset::revision(&self.app.current().ruleset, self.app.revision())
+        ruleset::revision(self.app.revision())
     }
 
     /// A page of the active revision's offers.

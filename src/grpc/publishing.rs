@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use crate::{
-    app::{App, AppError, run_gently},
+    app::{App, AppError, LongWork},
     domain::RulesetHash,
     proto,
 };
@@ -40,11 +40,10 @@ impl Api {
     /// core, which serving needs more.
     async fn gently<T: Send + 'static>(
         &self,
+        kind: LongWork,
         work: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
     ) -> Answer<T> {
-        let app = Arc::clone(self.app());
-        let done = run_gently(move || work(&app)).await;
-        Ok(done.ok_or_else(interrupted)??)
+        Ok(self.app().run_long(kind, work).await?)
     }
 
     fn active_hash(&self) -> RulesetHash {
@@ -72,7 +71,7 @@ impl Api {
     /// As [`App::resume`]; every violation.
     pub async fn resume(&self, wire: proto::ResumeRequest) -> Answer<proto::ResumeResponse> {
         let input = revision::read_resume(&wire)?;
-        let resumed = self.off_the_worker(move |app| app.resume(&input)).await?;
+        let resumed = self.gently(LongWork::Change, move |app| app.resume(&input)).await?;
         Ok(proto::ResumeResponse {
             changed: resumed.changed,
             pauses_version: resumed.version,
@@ -97,7 +96,7 @@ impl Api {
         let mut fields = Fields::default();
         let files = fields.files(wire.files);
         let files = fields.done(files)?;
-        let report = self.gently(move |app| Ok(app.validate(&files))).await?;
+        let report = self.gently(LongWork::Trial, move |app| Ok(app.validate(&files))).await?;
         Ok(proto::ValidateRevisionResponse { acceptable: report.acceptable(), report: Some(revision::report(&report)) })
     }
 
@@ -109,7 +108,7 @@ impl Api {
         let mut fields = Fields::default();
         let files = fields.files(wire.files);
         let files = fields.done(files)?;
-        let reached = self.gently(move |app| Ok(app.evaluate_reach(&files))).await?;
+        let reached = self.gently(LongWork::Trial, move |app| app.evaluate_reach(&files)).await?;
         Ok(match reached {
             Ok(reach) => population::reach(&reach),
             Err(errors) => proto::EvaluateReachResponse { errors, ..Default::default() },
@@ -125,7 +124,7 @@ impl Api {
         wire: proto::PublishRevisionRequest,
     ) -> Answer<proto::PublishRevisionResponse> {
         let (files, change) = revision::read_publish(wire)?;
-        let published = self.gently(move |app| app.publish(&files, &change)).await?;
+        let published = self.gently(LongWork::Change, move |app| app.publish(&files, &change)).await?;
         Ok(revision::published(&published))
     }
 
@@ -138,7 +137,7 @@ impl Api {
         wire: proto::RollbackRevisionRequest,
     ) -> Answer<proto::RollbackRevisionResponse> {
         let (hash, change) = revision::read_rollback(&wire)?;
-        let published = self.gently(move |app| app.rollback(hash, &change)).await?;
+        let published = self.gently(LongWork::Change, move |app| app.rollback(hash, &change)).await?;
         let proto::PublishRevisionResponse { revision, changed, report } = revision::published(&published);
         Ok(proto::RollbackRevisionResponse { revision, changed, report })
     }
@@ -182,7 +181,7 @@ impl Api {
         let active = self.active_hash();
         let (from, to) = (fields.revision("from", &wire.from), fields.revision("to", &wire.to));
         let (from, to) = fields.done((from.unwrap_or(active), to.unwrap_or(active)))?;
-        let diff = self.off_the_worker(move |app| app.diff(from, to)).await?;
+        let diff = self.gently(LongWork::Trial, move |app| app.diff(from, to)).await?;
         Ok(revision::diff(diff))
     }
 

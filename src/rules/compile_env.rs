@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{Currency, Schema};
 
-use super::{Position, RuleError, condition::ParsedTexts};
+use super::{Position, RuleError, condition::ParsedTexts, suggest::nearest};
 
 /// Where a piece of rule text stands in its file.
 #[derive(Clone, Debug)]
@@ -33,6 +33,22 @@ pub struct CompileEnv<'a> {
     pub macros: &'a HashMap<Arc<str>, SegmentSource>,
     /// Texts parsed before, where somebody keeps them.
     pub parsed: Option<&'a ParsedTexts>,
+    /// What could not be read.
+    pub lost: Lost,
+}
+
+/// Of what a declaration could not be read: a name that seems unknown may be
+/// declared there, and is not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Attributes and what they are made of.
+    pub attributes: bool,
+    /// Segments.
+    pub segments: bool,
+    /// Macros.
+    pub macros: bool,
+    /// The settings, with the currency.
+    pub settings: bool,
 }
 
 /// The text of a segment or macro.
@@ -53,18 +69,21 @@ pub struct TemplateEnv<'a> {
     pub links: &'a [Arc<str>],
     /// The one currency.
     pub currency: Currency,
+    /// What could not be read.
+    pub lost: Lost,
 }
 
 impl Origin {
     /// The place of a byte offset of `text` in the file; the scalar's own place
     /// when the two cannot be aligned (escapes in quotes).
     pub fn locate(&self, text: &str, offset: usize) -> Position {
-        let before = text.get(..offset).unwrap_or(text);
-        if self.exact_columns && !text.contains('\n') {
-            let column = self.position.column + before.chars().count() as u32;
-            return Position { column, ..self.position.clone() };
-        }
-        self.aligned(text, offset).unwrap_or_else(|| self.position.clone())
+        self.places(text).at(offset)
+    }
+
+    /// The places of all offsets of `text`, for asking more than once.
+    pub fn places<'o>(&'o self, text: &'o str) -> Places<'o> {
+        let exact = self.exact_columns && !text.contains('\n');
+        Places { origin: self, text, walked: (!exact).then(|| self.walked(text)) }
     }
 
     /// One mistake at a byte range of `text`.
@@ -76,28 +95,26 @@ impl Origin {
 
     /// Walks the file's text and the scalar's side by side, taking any run of
     /// white space for any other: block scalars are indented and folded.
-    fn aligned(&self, text: &str, offset: usize) -> Option<Position> {
-        let mut file = FileWalk::new(self)?;
+    fn walked(&self, text: &str) -> Walked {
+        let mut walked = Walked { stops: Vec::new(), end: None };
+        let Some(mut file) = FileWalk::new(self) else { return walked };
         let mut chars = text.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
             if c.is_whitespace() {
                 while chars.next_if(|(_, next)| next.is_whitespace()).is_some() {}
                 file.skip_white_space();
-                if at >= offset {
-                    break;
-                }
+                walked.stops.push((at, file.line, file.column));
                 continue;
             }
             file.skip_white_space_before(c);
             if file.peek() != Some(c) {
-                return None;
+                return walked;
             }
-            if at >= offset {
-                break;
-            }
+            walked.stops.push((at, file.line, file.column));
             file.advance();
         }
-        Some(Position { line: file.line, column: file.column, ..self.position.clone() })
+        walked.end = Some((file.line, file.column));
+        walked
     }
 
     fn snippet(&self, position: &Position) -> String {
@@ -108,6 +125,41 @@ impl Origin {
         let from = at.saturating_sub(SNIPPET_CHARS_MAX / 2);
         let shown: String = line.chars().skip(from).take(SNIPPET_CHARS_MAX).map(plain_char).collect();
         format!("{shown}\n{}^", " ".repeat(at - from))
+    }
+}
+
+/// The places of the offsets of one text.
+#[derive(Clone, Debug)]
+pub struct Places<'o> {
+    origin: &'o Origin,
+    text: &'o str,
+    /// Where columns do not follow from offsets.
+    walked: Option<Walked>,
+}
+
+/// Where the characters of a text stand in its file.
+#[derive(Clone, Debug)]
+struct Walked {
+    /// Offset, line and column of every character and run of white space, as
+    /// far as file and text could be aligned.
+    stops: Vec<(usize, u32, u32)>,
+    /// Line and column behind the last character, if it was reached.
+    end: Option<(u32, u32)>,
+}
+
+impl Places<'_> {
+    /// The place of a byte offset, as [`Origin::locate`] tells it.
+    pub fn at(&self, offset: usize) -> Position {
+        let start = &self.origin.position;
+        let Some(Walked { stops, end }) = &self.walked else {
+            let before = self.text.get(..offset).unwrap_or(self.text);
+            return Position { column: start.column + before.chars().count() as u32, ..start.clone() };
+        };
+        let stop = stops.get(stops.partition_point(|(at, ..)| *at < offset));
+        match stop.map(|(_, line, column)| (*line, *column)).or(*end) {
+            Some((line, column)) => Position { line, column, ..start.clone() },
+            None => start.clone(),
+        }
     }
 }
 
@@ -185,25 +237,5 @@ impl<'a> FileWalk<'a> {
 /// empty when none is near.
 pub(super) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
     let limit = if wrong.chars().count() <= 4 { 1 } else { 1 + wrong.chars().count() / 4 };
-    let nearest = known.map(|name| (edits(wrong, name), name)).filter(|(edits, _)| *edits <= limit).min();
-    nearest.map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"))
-}
-
-/// Edits (insert, delete, replace, swap of neighbours) between two names.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(96).collect(), b.chars().take(96).collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    rows[0] = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        rows[i][0] = i;
-        for j in 1..=b.len() {
-            let swap = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + swap);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[a.len()][b.len()]
+    nearest(wrong, known, limit)
 }

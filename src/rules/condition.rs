@@ -13,6 +13,7 @@
 //! double that is not finite is unknown.
 
 mod check;
+mod domain;
 mod explain;
 mod expression;
 pub mod functions;
@@ -49,10 +50,11 @@ use crate::domain::{AttrSlot, Currency, Facts};
 
 use super::{CompileEnv, Origin, Position, RuleError, compile_env::Moved};
 use check::{Checker, Shared, Site};
+pub(super) use domain::{everybody, never};
 use explain::Explanation;
 pub use expression::{Answer, Expression};
 pub use normal::NORMAL_ROWS_MAX;
-pub(super) use normal::{Row, contradict, tidied};
+pub(super) use normal::Row;
 use normal_subject::Kind;
 pub(super) use normal_subject::{Reading, Subject};
 pub(super) use normal_values::{Ranges, Values};
@@ -79,6 +81,8 @@ pub struct Condition {
     /// Where the text begins.
     pub position: Position,
     root: Root,
+    /// Its normal form.
+    rows: Arc<[Row]>,
     sites: Box<[Site]>,
     reads: Box<[AttrSlot]>,
     /// The kinds of the attributes it reads, by slot.
@@ -104,8 +108,8 @@ impl Condition {
         let mut shared = Shared::new(env);
         let root = Checker::new(text, origin, &mut shared).condition().map(Root::Test);
         let condition = Self::finish(text, origin, root, shared)?;
-        match condition.rows() {
-            Some(_) => Ok(condition),
+        match condition.lay_rows() {
+            Some(rows) => Ok(Self { rows, ..condition }),
             None => Err(vec![origin.error(text, 0..text.len(), normal::too_many_rows())]),
         }
     }
@@ -117,13 +121,14 @@ impl Condition {
                 text: text.into(),
                 position: origin.position.clone(),
                 root,
+                rows: Arc::default(),
                 kinds: normal_subject::kinds(&shared.sites, shared.env.schema),
                 sites: shared.sites.into(),
                 reads: shared.reads.into_iter().collect(),
                 currency: shared.env.currency,
             }),
             _ => {
-                if errors.is_empty() {
+                if errors.is_empty() && !shared.held_back {
                     errors.push(origin.error(text, 0..text.len(), "this is not a condition".into()));
                 }
                 Err(sorted(errors))

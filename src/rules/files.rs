@@ -12,7 +12,8 @@ const DIRECTORY_DEPTH_MAX: usize = 16;
 ///
 /// Links are followed; names that begin with a point are not read. So a mounted
 /// Kubernetes ConfigMap is read once: through the links it shows, not again in
-/// `..data` and the `..2024_...` directory that this leads to.
+/// `..data` and the `..2024_...` directory that this leads to. Pipes, sockets
+/// and devices are not read.
 ///
 /// # Errors
 /// Every file and directory that cannot be read.
@@ -73,8 +74,14 @@ impl Found {
             if hidden {
                 continue;
             }
-            if path.is_dir() {
+            // Where links lead counts; what is gone is told when it is read.
+            let kind = fs::metadata(&path).map(|metadata| metadata.file_type());
+            let is_other = kind.as_ref().is_ok_and(|kind| !kind.is_dir() && !kind.is_file());
+            if kind.is_ok_and(|kind| kind.is_dir()) {
                 self.walk(&path, depth + 1);
+            } else if is_other {
+                // Reading a pipe would wait for whoever writes to it.
+                continue;
             } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
                 self.file(&path);
             }
@@ -85,7 +92,12 @@ impl Found {
         if self.files.len() >= FILES_MAX {
             return self.fail(path, format!("there are more than {FILES_MAX} rule files"));
         }
-        let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            Ok(_) => return self.fail(path, "it is not a regular file: give a file or a directory of files".into()),
+            Err(error) => return self.fail(path, format!("the file cannot be read: {error}")),
+        };
+        let size = metadata.len();
         if size > FILE_BYTES_MAX as u64 {
             return self.fail(path, format!("the file has {size} bytes, at most {FILE_BYTES_MAX} are read"));
         }
@@ -101,4 +113,22 @@ impl Found {
 /// every system.
 fn shown(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_read_and_a_dangling_link_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.yaml"), "groups: []").unwrap();
+        let socket = dir.path().join("b.yaml");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let files = read_dir(dir.path()).unwrap();
+        assert_eq!(files.len(), 1);
+        assert!(read_file(&socket).unwrap_err().errors[0].message.contains("not a regular file"));
+        std::os::unix::fs::symlink("nowhere", dir.path().join("c.yaml")).unwrap();
+        assert!(read_dir(dir.path()).unwrap_err().errors[0].position.path.ends_with("c.yaml"));
+    }
 }

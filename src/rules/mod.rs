@@ -29,7 +29,7 @@ mod tests;
 
 pub use channel::*;
 pub use compile::{Compiler, Vocabulary, compile, hash_of};
-pub use compile_env::{CompileEnv, Origin, SegmentSource, TemplateEnv};
+pub use compile_env::{CompileEnv, Lost, Origin, SegmentSource, TemplateEnv};
 pub use condition::{Answer, Condition, Expression, FailedLiteral, NORMAL_ROWS_MAX, Number, Truth};
 pub use files::{read_dir, read_file};
 pub use index::{Index, IndexBuffers, Policy};

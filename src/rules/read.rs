@@ -12,7 +12,6 @@ use super::{
     keys::Section,
     report::Report,
     source::{Key, Kind, Mark, Node},
-    suggest::did_you_mean,
 };
 
 /// Longest id, bytes.
@@ -78,7 +77,7 @@ impl Report<'_> {
             match section.keys.iter().position(|spec| spec.name == &*key.text) {
                 Some(at) => values[at] = (value.kind != Kind::Null).then_some(value),
                 None => {
-                    let hint = did_you_mean(&key.text, section.names());
+                    let hint = self.did_you_mean(&key.text, section.names());
                     let shown = key.text.escape_debug();
                     self.error(key.mark, format!("unknown key `{shown}` in `{}`{hint}", section.name));
                 }
@@ -224,7 +223,7 @@ impl Report<'_> {
             return Some(*value);
         }
         let names = words.iter().map(|(word, _)| *word);
-        let hint = did_you_mean(text, names.clone());
+        let hint = self.did_you_mean(text, names.clone());
         let all: Vec<String> = names.map(|name| format!("`{name}`")).collect();
         self.error(node.mark, format!("expected one of {}, found {}{hint}", all.join(", "), node.kind.describe()));
         None

@@ -79,8 +79,11 @@ CEL, checked against the schema when the rules are read: what is not listed here
 - `seg.NAME` and `macro.NAME` stand for the text of a segment or macro.
 - Literals: `true`, `40`, `0x28`, `0.5`, `'text'`, `\"text\"`, `r'raw'`, `['a', 'b']`. `// a note` ends with its line.
 - **What is missing is unknown**: a comparison with an attribute that has no value and no default is neither true nor
-  false, and so is `!` of it. An offer needs its conditions true. A set that is missing is empty; `has(p.x)` is never
-  unknown. A calculation that fails (division by zero, a number that does not fit) is unknown too.
+  false, and so is `!` of it. Traits that count or add up (`count`, `sum`, `open`, `items_bought`) are never missing:
+  they are 0 or false where nothing happened. An offer needs its conditions true. A set that is missing is empty;
+  `has(p.x)` is never unknown. A calculation that fails (division by zero, a number that does not fit) is unknown too.
+- A comparison has one type on both sides (ints and doubles go together): sets do not compare (use `in`, `exists`,
+  `size`), bools and enums have no order, dates are not subtracted.
 - At most 8,192 bytes, nested at most 64 deep; segments and macros make a condition at most 128 deep, with at most
   4,096 parts.
 ";

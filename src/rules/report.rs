@@ -1,27 +1,43 @@
 //! Where mistakes are collected: every one with its place and the line it is in.
 
-use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Position, RuleError, RuleErrors, SourceFile,
-    compile_env::Origin,
+    compile_env::{Lost, Origin},
     source::{FILE_BYTES_MAX, Kind, Mark, Node},
+    suggest::did_you_mean,
 };
 
 /// Most mistakes that are told at once.
 pub const ERRORS_MAX: usize = 1_000;
 /// Longest source line that is shown, characters.
 const SNIPPET_CHARS_MAX: usize = 160;
+/// Most mistakes that are noted: more than are told, so that those of the first
+/// files are among them.
+const NOTED_MAX: usize = 2 * ERRORS_MAX;
+/// A line of more bytes is long: it has stops, and is not kept with its texts.
+const LINE_BYTES_MAX: usize = 4_096;
+/// Characters from one stop of a long line to the next.
+const CHARS_PER_STOP: usize = 1_024;
+/// Bytes of a file that one byte of a text may take, with its indentation.
+const BYTES_PER_TEXT_BYTE: usize = 16;
 
 /// The files and what is wrong with them.
 #[derive(Debug)]
 pub struct Report<'a> {
     files: &'a [SourceFile],
-    /// Byte offset of every line's begin, per file; worked out when first asked for.
-    lines: Vec<OnceCell<Vec<u32>>>,
+    /// The lines of every file; worked out when first asked for.
+    lines: Vec<OnceCell<Lines>>,
     /// The lines of a file that are being looked at alone.
     part: Option<Part>,
     errors: Vec<RuleError>,
+    /// How many mistakes there were, kept or not.
+    count: usize,
     /// Nouns of which a declaration could not be read: what seems unknown may
     /// be declared there, so that it is not told.
     incomplete: BTreeSet<Noun>,
@@ -125,7 +141,7 @@ impl<'a> Report<'a> {
     /// Nothing is wrong yet. Marks index into these files, which are sorted by path.
     pub fn new(files: &'a [SourceFile]) -> Self {
         let lines = files.iter().map(|_| OnceCell::new()).collect();
-        Self { files, lines, part: None, errors: Vec::new(), incomplete: BTreeSet::new() }
+        Self { files, lines, part: None, errors: Vec::new(), count: 0, incomplete: BTreeSet::new() }
     }
 
     /// Looks at lines of a file alone, or at whole files again: places in them
@@ -139,9 +155,19 @@ impl<'a> Report<'a> {
         self.incomplete.is_empty()
     }
 
-    /// How many mistakes are noted so far.
+    /// How many mistakes there were so far.
     pub fn count(&self) -> usize {
-        self.errors.len()
+        self.count
+    }
+
+    /// Whether no more mistakes are kept, so that none need be looked for.
+    pub fn is_full(&self) -> bool {
+        self.errors.len() >= NOTED_MAX
+    }
+
+    /// The known name nearest to an unknown one, as the end of a message.
+    pub fn did_you_mean<'n>(&self, unknown: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+        if self.is_full() { String::new() } else { did_you_mean(unknown, known) }
     }
 
     /// Notes that a declaration of the noun could not be read.
@@ -154,11 +180,15 @@ impl<'a> Report<'a> {
         !self.incomplete.contains(&noun)
     }
 
-    /// Whether everything was read that conditions and templates can name.
-    pub fn knows_schema(&self) -> bool {
-        let named =
-            [Noun::Event, Noun::Attribute, Noun::Context, Noun::Trait, Noun::Segment, Noun::Macro, Noun::Settings];
-        named.into_iter().all(|noun| self.knows_all(noun))
+    /// What could not be read of all that conditions and templates can name.
+    pub fn lost(&self) -> Lost {
+        let attributes = [Noun::Event, Noun::Attribute, Noun::Context, Noun::Trait];
+        Lost {
+            attributes: !attributes.into_iter().all(|noun| self.knows_all(noun)),
+            segments: !self.knows_all(Noun::Segment),
+            macros: !self.knows_all(Noun::Macro),
+            settings: !self.knows_all(Noun::Settings),
+        }
     }
 
     /// The place of a mark.
@@ -169,25 +199,30 @@ impl<'a> Report<'a> {
 
     /// Notes a mistake at a place.
     pub fn error(&mut self, mark: Mark, message: impl Into<String>) {
-        if self.errors.len() >= 2 * ERRORS_MAX {
+        self.count += 1;
+        if self.is_full() {
             return;
         }
         let position = self.position(mark);
-        let snippet = snippet_of(self.rest_of_file(mark.file, mark.line), mark.line, mark.column);
+        let snippet = self.snippet(mark);
         self.errors.push(RuleError { position, message: message.into(), snippet });
     }
 
     /// Whether nothing is wrong so far.
     pub fn is_clean(&self) -> bool {
-        self.errors.is_empty()
+        self.count == 0
     }
 
     /// Notes mistakes with their places; they are shown like all others.
     pub fn extend(&mut self, errors: Vec<RuleError>) {
+        self.count += errors.len();
         for mut error in errors {
+            if self.is_full() {
+                return;
+            }
             let RuleError { position, snippet, .. } = &mut error;
             if let Ok(file) = self.files.binary_search_by(|file| file.path.cmp(&position.path)) {
-                *snippet = snippet_of(self.rest_of_file(file as u32, position.line), position.line, position.column);
+                *snippet = self.snippet(Mark { file: file as u32, line: position.line, column: position.column });
             }
             self.errors.push(error);
         }
@@ -211,36 +246,107 @@ impl<'a> Report<'a> {
 
     /// Where the content of a text value begins, and whether its columns are exact.
     pub fn origin(&self, node: &Node) -> Origin {
-        let whole = || self.files.get(node.mark.file as usize).map_or_else(|| Arc::from(""), |file| file.text.clone());
         let holds = |part: &&Part| {
             part.file == node.mark.file && (part.first_line..part.first_line + part.lines).contains(&node.mark.line)
         };
-        let part = self.part.as_ref().filter(holds);
-        let (source, first_line) = part.map_or_else(|| (whole(), 1), |part| (part.source.clone(), part.first_line));
-        let line = self.rest_of_file(node.mark.file, node.mark.line).lines().next().unwrap_or_default();
         let text = if let Kind::Text(text) = &node.kind { text } else { "" };
-        let (skipped, exact_columns) = content_start(line, node.mark, text);
+        let (skipped, exact_columns) = content_start(self.text_from(node.mark), text);
+        let (source, first_line) = match self.part.as_ref().filter(holds) {
+            Some(part) => (part.source.clone(), part.first_line),
+            None => (self.lines_of(node.mark, if exact_columns { 1 } else { text.len() }).into(), node.mark.line),
+        };
         let mut position = self.position(node.mark);
         position.column += skipped;
         Origin { position, source, first_line, exact_columns }
     }
 
-    /// The text of a file from the begin of a line (from 1).
-    fn rest_of_file(&self, file: u32, line: u32) -> &'a str {
-        let Some(source) = self.files.get(file as usize) else { return "" };
-        let Some(lines) = self.lines.get(file as usize) else { return "" };
-        let starts = lines.get_or_init(|| line_starts(&source.text));
-        let start = starts.get((line.max(1) - 1) as usize).copied().unwrap_or(source.text.len() as u32);
-        source.text.get(start as usize..).unwrap_or_default()
+    /// The lines of a text of so many bytes, and some more; nothing where it
+    /// stands far behind the begin of its line.
+    fn lines_of(&self, mark: Mark, text_bytes: usize) -> &'a str {
+        let Some((text, lines)) = self.file(mark.file) else { return "" };
+        let begin = lines.start(text, mark.line);
+        if lines.byte_of(text, mark) - begin > LINE_BYTES_MAX {
+            return "";
+        }
+        let wanted = begin + text_bytes * BYTES_PER_TEXT_BYTE;
+        let end = lines.start_after(text, wanted);
+        if end - wanted.min(end) <= LINE_BYTES_MAX {
+            return text.get(begin..end).unwrap_or_default();
+        }
+        let before = text.get(begin..wanted).unwrap_or_default().rfind('\n').map_or(begin, |at| begin + at + 1);
+        text.get(begin..before).unwrap_or_default()
+    }
+
+    /// The text of a file from a place on.
+    fn text_from(&self, mark: Mark) -> &'a str {
+        self.file(mark.file).and_then(|(text, lines)| text.get(lines.byte_of(text, mark)..)).unwrap_or_default()
+    }
+
+    fn snippet(&self, mark: Mark) -> String {
+        let skip = skipped_chars(mark.column);
+        let shown = self.text_from(Mark { column: skip as u32 + 1, ..mark });
+        if shown.is_empty() { String::new() } else { shown_snippet(shown, mark.line, mark.column as usize - skip) }
+    }
+
+    fn file(&self, file: u32) -> Option<(&'a str, &Lines)> {
+        let text = &*self.files.get(file as usize)?.text;
+        Some((text, self.lines.get(file as usize)?.get_or_init(|| Lines::of(text))))
     }
 }
 
-fn line_starts(text: &str) -> Vec<u32> {
-    // A file over the size limit is refused before it is looked into.
-    if text.len() > FILE_BYTES_MAX {
-        return vec![0];
+/// Where the lines of a text are.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Byte offset of every line's begin.
+    starts: Vec<u32>,
+    /// Of long lines, by index: the byte offset of one character in so many.
+    stops: BTreeMap<usize, Vec<u32>>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        // A file over the size limit is refused before it is looked into.
+        if text.len() > FILE_BYTES_MAX {
+            return Self::default();
+        }
+        let starts: Vec<u32> =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect();
+        let mut stops = BTreeMap::new();
+        for (at, start) in starts.iter().enumerate() {
+            let start = *start as usize;
+            let end = starts.get(at + 1).map_or(text.len(), |next| *next as usize);
+            if end - start > LINE_BYTES_MAX {
+                let chars = text[start..end].char_indices().step_by(CHARS_PER_STOP);
+                stops.insert(at, chars.map(|(byte, _)| (start + byte) as u32).collect());
+            }
+        }
+        Self { starts, stops }
     }
-    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect()
+
+    /// Where a line (from 1) begins.
+    fn start(&self, text: &str, line: u32) -> usize {
+        self.starts.get((line.max(1) - 1) as usize).map_or(text.len(), |start| *start as usize)
+    }
+
+    /// Where the first line behind an offset begins.
+    fn start_after(&self, text: &str, offset: usize) -> usize {
+        let next = self.starts.partition_point(|start| *start as usize <= offset);
+        self.starts.get(next).map_or(text.len(), |start| *start as usize)
+    }
+
+    /// Where a character is; the end of its line when that has fewer.
+    fn byte_of(&self, text: &str, mark: Mark) -> usize {
+        let mut skip = (mark.column.max(1) - 1) as usize;
+        let mut from = self.start(text, mark.line);
+        if let Some(stops) = self.stops.get(&((mark.line.max(1) - 1) as usize)) {
+            let stop = (skip / CHARS_PER_STOP).min(stops.len().saturating_sub(1));
+            from = stops.get(stop).map_or(from, |byte| *byte as usize);
+            skip -= stop * CHARS_PER_STOP;
+        }
+        let mut rest = text.get(from..).unwrap_or_default().char_indices();
+        let end = rest.by_ref().take(skip).find(|(_, c)| *c == '\n');
+        end.map_or_else(|| text.len() - rest.as_str().len(), |(at, _)| from + at)
+    }
 }
 
 /// The source line of a place and a caret under its column.
@@ -251,12 +357,22 @@ pub fn snippet(text: &str, position: &Position) -> String {
 
 fn snippet_of(rest: &str, line: u32, column: u32) -> String {
     let Some(text) = rest.lines().next() else { return String::new() };
-    let column = (column.max(1) - 1) as usize;
-    // Long lines are cut so that the caret stays in view.
-    let skip = column.saturating_sub(SNIPPET_CHARS_MAX - 20);
-    let shown: String = text.chars().skip(skip).take(SNIPPET_CHARS_MAX).collect();
+    let skip = skipped_chars(column);
+    let from = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
+    shown_snippet(&text[from..], line, column.max(1) as usize - skip)
+}
+
+/// How many characters of a long line are left out so that the caret stays in view.
+fn skipped_chars(column: u32) -> usize {
+    (column.max(1) as usize - 1).saturating_sub(SNIPPET_CHARS_MAX - 20)
+}
+
+/// The begin of a text up to its line's end, and a caret under a column of it.
+fn shown_snippet(text: &str, line: u32, column: usize) -> String {
+    let shown: String = text.chars().take(SNIPPET_CHARS_MAX).take_while(|c| *c != '\n').collect();
+    let shown = shown.strip_suffix('\r').unwrap_or(&shown);
     // Tabs stay tabs under tabs, so that the caret lines up.
-    let pad: String = text.chars().skip(skip).take(column - skip).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let pad: String = shown.chars().take(column.max(1) - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let number = line.to_string();
     let gutter = " ".repeat(number.len());
     format!("{number} | {shown}\n{gutter} | {pad}^")
@@ -265,12 +381,11 @@ fn snippet_of(rest: &str, line: u32, column: u32) -> String {
 /// How many characters after its mark the content of a scalar begins, and
 /// whether it stands in one line as it is written. The mark of a block scalar
 /// is already its content.
-fn content_start(line: &str, mark: Mark, text: &str) -> (u32, bool) {
-    let begin = line.char_indices().nth((mark.column.max(1) - 1) as usize).map_or(line.len(), |(at, _)| at);
-    let rest = &line[begin..];
+fn content_start(rest: &str, text: &str) -> (u32, bool) {
+    let one_line = !text.contains('\n');
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\'') && !text.starts_with(*c));
     match quote {
-        Some(quote) => (1, rest[1..].strip_prefix(text).is_some_and(|after| after.starts_with(quote))),
-        None => (0, rest.starts_with(text)),
+        Some(quote) => (1, one_line && rest[1..].strip_prefix(text).is_some_and(|after| after.starts_with(quote))),
+        None => (0, one_line && rest.starts_with(text)),
     }
 }

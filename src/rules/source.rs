@@ -235,11 +235,32 @@ fn one_line(text: &str) -> String {
     if line.contains("budget breached: Documents") {
         return "a file holds one document: remove `---`".into();
     }
+    if let Some(limit) = limit_broken(line) {
+        return limit;
+    }
     let mut letters = line.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
         None => "it cannot be read".into(),
     }
+}
+
+/// What a broken limit of the parser means.
+fn limit_broken(line: &str) -> Option<String> {
+    let flow = DEPTH_MAX * 2;
+    let told: [(&str, String); 7] = [
+        ("budget breached: Depth", format!("it is nested more than {DEPTH_MAX} deep")),
+        ("budget breached: Flow", format!("its brackets are nested more than {flow} deep")),
+        ("budget breached: Nodes", format!("it has more than {NODES_MAX} values: split it into several files")),
+        ("budget breached: Events", format!("it has more than {NODES_MAX} values: split it into several files")),
+        ("budget breached", "it breaks a limit of the reader: split it into several files".into()),
+        (
+            "alias replay",
+            format!("its aliases repeat more than {ALIAS_NODES_MAX} values, or stand too deep in each other"),
+        ),
+        ("recursive references", "an alias stands inside what it stands for: write the values out".into()),
+    ];
+    told.into_iter().find(|(begin, _)| line.contains(begin)).map(|(_, told)| told)
 }
 
 /// Sets the file of every mark and moves it down by some lines; answers how many

@@ -126,6 +126,8 @@ impl Template {
             let name = name.split('.').take(2).collect::<Vec<_>>().join(".");
             let span = tags.place_of(&name);
             match resolve(&name, env) {
+                // What was lost may declare it.
+                Err(_) if env.lost.attributes && (name.starts_with("p.") || name.starts_with("ctx.")) => {}
                 Ok(variable) => uses.push((span.start, name.as_str().into(), variable)),
                 Err(message) => errors.push((span, message)),
             }

@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use crate::{
     grpc::{Api, status, unary},
     http::{is_grpc, json},
-    proto::decision_service_server::DecisionServiceServer,
+    proto::{decision_service_server::DecisionServiceServer, ruleset_service_server::RulesetServiceServer},
     telemetry::metrics,
 };
 
@@ -26,44 +26,97 @@ use super::{catch::catch, keys::Keys, roles::role_of};
 
 const GRPC_STATUS: &str = "grpc-status";
 const DECISIONS: &str = "/rapport.v1.DecisionService/";
+const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What stops things at once, on both transports.
+const PAUSES: [&str; 6] = [
+    "/rapport.v1.RulesetService/Pause",
+    "/rapport.v1.RulesetService/Resume",
+    "/rapport.v1.RulesetService/ListPauses",
+    "/v1/pauses:pause",
+    "/v1/pauses:resume",
+    "/v1/pauses",
+];
+/// Calls whose messages may carry rule files; every other message is short.
+const WITH_FILES: [&str; 3] = [
+    "/rapport.v1.RulesetService/ValidateRevision",
+    "/rapport.v1.RulesetService/EvaluateReach",
+    "/rapport.v1.RulesetService/PublishRevision",
+];
+/// Most calls about pauses at the same time; their room is never taken by
+/// others.
+pub const PAUSES_IN_FLIGHT_MAX: usize = 64;
 
 /// What all gates of a service share.
 pub struct Limits {
     /// Who may call; `None` when everybody may.
     pub keys: Option<Keys>,
-    /// Most requests answered at the same time.
+    /// Most requests answered at the same time, but for pauses and probes.
     pub in_flight_max: usize,
-    in_flight: AtomicUsize,
+    in_flight: [AtomicUsize; 3],
+}
+
+/// What a request takes room from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Shared by most.
+    Calls,
+    /// Kept free for who must stop something while all else is full.
+    Pauses,
+    /// A probe must tell that the service lives when it is busy; it costs no
+    /// more than a refusal.
+    Probes,
+}
+
+impl Room {
+    fn of(path: &str) -> Self {
+        if path.starts_with(DECISIONS) {
+            Room::Calls
+        } else if PAUSES.contains(&path) {
+            Room::Pauses
+        } else if path.starts_with(HEALTH) {
+            Room::Probes
+        } else {
+            Room::Calls
+        }
+    }
 }
 
 impl Limits {
     /// With nothing in flight.
     pub fn new(keys: Option<Keys>, in_flight_max: usize) -> Self {
-        Self { keys, in_flight_max, in_flight: AtomicUsize::new(0) }
+        Self { keys, in_flight_max, in_flight: Default::default() }
     }
 
     /// Requests being answered.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    fn enter(self: &Arc<Self>) -> Result<Entered, Status> {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let entered = Entered(Arc::clone(self));
-        if before < self.in_flight_max {
+    fn enter(self: &Arc<Self>, room: Room) -> Result<Entered, Status> {
+        let max = match room {
+            Room::Calls => self.in_flight_max,
+            Room::Pauses => PAUSES_IN_FLIGHT_MAX,
+            Room::Probes => usize::MAX,
+        };
+        let before = self.in_flight[room as usize].fetch_add(1, Ordering::Relaxed);
+        let entered = Entered { limits: Arc::clone(self), room };
+        if before < max {
             return Ok(entered);
         }
         metrics().shed.increment(1);
-        Err(status::overloaded(self.in_flight_max))
+        Err(status::overloaded(max))
     }
 }
 
 /// A request in flight.
-struct Entered(Arc<Limits>);
+struct Entered {
+    limits: Arc<Limits>,
+    room: Room,
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.limits.in_flight[self.room as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -74,6 +127,8 @@ pub struct GateLayer {
     pub limits: Arc<Limits>,
     /// The decision service, called without the detour over the routes.
     pub decisions: DecisionServiceServer<Api>,
+    /// The service of the rules for messages that may carry rule files.
+    pub rules: RulesetServiceServer<Api>,
     /// What `Decide` is answered by.
     pub api: Api,
 }
@@ -85,6 +140,7 @@ impl Layer<Routes> for GateLayer {
         Gate {
             limits: Arc::clone(&self.limits),
             decisions: self.decisions.clone(),
+            rules: self.rules.clone(),
             api: self.api.clone(),
             routes: routes.prepare(),
         }
@@ -96,6 +152,7 @@ impl Layer<Routes> for GateLayer {
 pub struct Gate {
     limits: Arc<Limits>,
     decisions: DecisionServiceServer<Api>,
+    rules: RulesetServiceServer<Api>,
     api: Api,
     routes: Routes,
 }
@@ -124,6 +181,8 @@ impl Service<Request<Body>> for Gate {
             Box::pin(answer(grpc, entered, async move { Ok(unary::decide(&api, request).await) }))
         } else if grpc && path.starts_with(DECISIONS) {
             Box::pin(answer(grpc, entered, self.decisions.call(request)))
+        } else if grpc && WITH_FILES.contains(&path) {
+            Box::pin(answer(grpc, entered, self.rules.call(request)))
         } else {
             let mut routes = self.routes.clone();
             Box::pin(answer(grpc, entered, async move { routes.call(request).await.map_err(never) }))
@@ -149,7 +208,7 @@ impl Gate {
         if let Some(keys) = &self.limits.keys {
             keys.permit(request.headers(), role_of(request.uri().path()))?;
         }
-        self.limits.enter()
+        self.limits.enter(Room::of(request.uri().path()))
     }
 }
 
@@ -177,4 +236,33 @@ fn counted(mut response: Response<Body>) -> Response<Body> {
         metrics().request_error(code);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::roles::TABLE;
+
+    #[test]
+    fn pauses_and_probes_have_room_when_all_else_is_full() {
+        let limits = Arc::new(Limits::new(None, 1));
+        let decide = || limits.enter(Room::of("/rapport.v1.DecisionService/Decide"));
+        let held = decide().ok();
+        assert!(held.is_some() && decide().is_err());
+        let pauses: Vec<_> = PAUSES.into_iter().cycle().take(PAUSES_IN_FLIGHT_MAX).collect();
+        let pausing: Vec<_> = pauses.iter().map(|path| limits.enter(Room::of(path)).ok()).collect();
+        assert!(pausing.iter().all(Option::is_some) && limits.enter(Room::Pauses).is_err());
+        assert!(limits.enter(Room::of("/grpc.health.v1.Health/Check")).is_ok());
+        assert_eq!(limits.in_flight(), 1 + PAUSES_IN_FLIGHT_MAX);
+        drop((held, pausing));
+        assert!(limits.in_flight() == 0 && decide().is_ok());
+    }
+
+    #[test]
+    fn every_path_that_is_named_here_is_one() {
+        for path in PAUSES.into_iter().chain(WITH_FILES) {
+            assert!(TABLE.iter().any(|(entry, _)| *entry == path), "{path}");
+        }
+        assert_eq!(Room::of("/v1/decide"), Room::Calls);
+    }
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::{CustomerKey, DecisionId, Pauses, Timestamp};
+use crate::domain::{CustomerKey, DecisionId, Pauses, Tallies, Timestamp};
 
 use super::{
     HotProfile, StoreError, StoredDecision,
     appender::Place,
-    codec,
+    codec::{self, DecodedDecision},
     frames::{self, DecisionFrame},
     log::{LogReader, LogRecord, Position, RecordKind, Segment, read_at},
     recent::Versions,
@@ -57,11 +57,21 @@ fn read_place(shared: &Shared, place: Place, versions: &Versions) -> Result<Opti
         (Some(position), Some(key)) => Some(read_profile(&dir, position, &key)?),
         _ => None,
     };
-    let pauses = match place.pauses {
-        Some(position) => read_pauses(&dir, position)?,
-        None => Arc::default(),
-    };
-    Ok(Some(StoredDecision { record: decoded.into_record(customer, pauses), tallies }))
+    let pauses = place.pauses.map(|position| read_pauses(&dir, position)).transpose()?;
+    Ok(Some(stored(decoded, customer, pauses, tallies)))
+}
+
+/// The decision with what it read; without pauses that it did read it says so.
+fn stored(
+    decoded: DecodedDecision,
+    customer: Option<Arc<HotProfile>>,
+    pauses: Option<Arc<Pauses>>,
+    tallies: Arc<Tallies>,
+) -> StoredDecision {
+    let version = decoded.record.pauses.version;
+    let pauses_known = pauses.is_some() || version == 0;
+    let pauses = pauses.unwrap_or_else(|| Arc::clone(&decoded.record.pauses));
+    StoredDecision { record: decoded.into_record(customer, pauses), tallies, pauses_known }
 }
 
 fn read_pauses(dir: &Path, position: Position) -> Result<Arc<Pauses>, StoreError> {
@@ -203,7 +213,6 @@ impl Scan<'_> {
         // the exact version is gone only with the segment that had it
         let tallies = self.versions.nearest(decoded.record.model_version).unwrap_or_default();
         let pauses = self.pauses.get(&decoded.record.pauses.version).cloned();
-        let pauses = pauses.unwrap_or_else(|| Arc::clone(&decoded.record.pauses));
-        Ok(StoredDecision { record: decoded.into_record(customer, pauses), tallies })
+        Ok(stored(decoded, customer, pauses, tallies))
     }
 }

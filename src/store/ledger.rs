@@ -101,6 +101,12 @@ impl Ledger {
 
     /// Takes back every reservation that `takes` names by offer and channel,
     /// with its budget unit; a unit that was seen stays. Answers how many.
+    ///
+    /// The release is of this process and not in the log: after a restart the
+    /// reservations of decisions of the log are held again until they lapse. What
+    /// is still paused then is released again at the start; of what was resumed
+    /// in between a customer may hold a reservation longer than need be, which
+    /// may only show them less than the limits allow.
     pub fn release_where(&self, takes: impl Fn(OfferId, ChannelId) -> bool) -> usize {
         let mut taken = Vec::new();
         for shard in &self.customers {

@@ -114,7 +114,8 @@ impl Store {
         self.shared.mended(self.shared.embedded.save_directory(hash))
     }
 
-    /// The kept revisions, the one that was active last first. Blocking.
+    /// The kept revisions, the one that was active last first; one whose row is
+    /// damaged is told in the log and left out. Blocking.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -136,6 +137,14 @@ impl Store {
     /// The store cannot be read.
     pub fn audit(&self, before: u64, len_max: usize) -> Result<Vec<AuditEntry>, StoreError> {
         self.shared.mended(self.shared.embedded.audit(before, len_max))
+    }
+
+    /// Every ruleset whose files are kept, in no order. Blocking.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn kept_rulesets(&self) -> Result<Vec<RulesetHash>, StoreError> {
+        self.shared.mended(self.shared.embedded.kept_rulesets())
     }
 
     /// The files of a ruleset kept before. Blocking.
@@ -160,7 +169,8 @@ impl Embedded {
         })?;
         Ok(Control {
             pauses: pauses.map_or_else(|| Ok(Pauses::default()), |bytes| codec::decode_pauses(&bytes))?,
-            active: active.map(|bytes| codec::decode_activation(&bytes)).transpose()?,
+            // without it the revisions tell which was active
+            active: active.and_then(|bytes| told(codec::decode_activation(&bytes))),
             directory: directory.map(|hash| RulesetHash(hash.cast_unsigned())),
         })
     }
@@ -237,7 +247,7 @@ impl Embedded {
             }
             Ok(rows)
         })?;
-        let mut revisions = rows.iter().map(|row| codec::decode_revision(row)).collect::<Result<Vec<_>, _>>()?;
+        let mut revisions: Vec<_> = rows.iter().filter_map(|row| told(codec::decode_revision(row))).collect();
         revisions.sort_by_key(latest_first);
         Ok(revisions)
     }
@@ -279,6 +289,17 @@ impl Embedded {
         rows.iter().map(|(number, bytes)| codec::decode_audit(*number, bytes)).collect()
     }
 
+    fn kept_rulesets(&self) -> Result<Vec<RulesetHash>, StoreError> {
+        self.with("reading the rulesets", |database| {
+            let table = database.begin_read()?.open_table(RULESETS)?;
+            let mut hashes = Vec::new();
+            for row in table.iter()? {
+                hashes.push(RulesetHash(row?.0.value()));
+            }
+            Ok(hashes)
+        })
+    }
+
     pub(super) fn load_ruleset(&self, hash: RulesetHash) -> Result<Option<Vec<SourceFile>>, StoreError> {
         let encoded = self.with("reading a ruleset", |database| {
             let table = database.begin_read()?.open_table(RULESETS)?;
@@ -286,6 +307,11 @@ impl Embedded {
         })?;
         encoded.map(|bytes| codec::decode_rule_files(&bytes)).transpose()
     }
+}
+
+/// A damaged row is told and passed over.
+fn told<T>(decoded: Result<T, StoreError>) -> Option<T> {
+    decoded.inspect_err(|error| tracing::error!(%error, "a row of the embedded store is damaged")).ok()
 }
 
 fn write_meta(transaction: &WriteTransaction, new: &NewActive<'_>) -> Result<(), redb::Error> {
@@ -363,4 +389,45 @@ fn forgettable(mut revisions: Vec<Revision>, needed_from: Option<Timestamp>) -> 
         .filter(|(rank, revision)| *rank >= REVISIONS_KEPT_MAX || *rank >= REVISIONS_KEPT && !needed(revision))
         .map(|(_, revision)| revision.hash)
         .collect()
+}
+
+/// Damage, as tests need it.
+#[cfg(test)]
+mod damage {
+    use std::sync::atomic::Ordering;
+
+    use super::{ACTIVE, CONTROL, REVISIONS, ReadableTable, RulesetHash, Store};
+
+    impl Store {
+        /// Whether every access of the embedded store fails from now on.
+        pub(crate) fn set_failing(&self, failing: bool) {
+            self.shared.embedded.failing.store(failing, Ordering::SeqCst);
+        }
+
+        /// As a data directory from before revisions were kept.
+        pub(crate) fn forget_revisions(&self) {
+            let forgotten = self.shared.embedded.with("forgetting", |database| {
+                let transaction = database.begin_write()?;
+                transaction.open_table(CONTROL)?.remove(ACTIVE)?;
+                transaction.open_table(REVISIONS)?.retain(|_, _| false)?;
+                Ok(transaction.commit()?)
+            });
+            forgotten.unwrap();
+        }
+
+        /// Writes over the row of a revision, and that of the active one.
+        pub(crate) fn damage_revision(&self, hash: RulesetHash) {
+            let damaged = self.shared.embedded.with("damaging", |database| {
+                let transaction = database.begin_write()?;
+                {
+                    let mut table = transaction.open_table(REVISIONS)?;
+                    assert!(table.get(hash.0)?.is_some());
+                    table.insert(hash.0, &b"damaged"[..])?;
+                    transaction.open_table(CONTROL)?.insert(ACTIVE, &b"damaged"[..])?;
+                }
+                Ok(transaction.commit()?)
+            });
+            damaged.unwrap();
+        }
+    }
 }

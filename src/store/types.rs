@@ -296,6 +296,9 @@ pub struct StoredDecision {
     pub record: DecisionRecord,
     /// The tallies at its model version.
     pub tallies: Arc<Tallies>,
+    /// False when the log has lost what was paused then: only the version is
+    /// known, and the decision cannot be made again for certain.
+    pub pauses_known: bool,
 }
 
 /// Counters of the store, for metrics.

@@ -61,6 +61,9 @@ pub struct Metrics {
     publishes: Vec<Counter>,
     compile_seconds: Gauge,
     pauses: Vec<Gauge>,
+    pauses_unwritten: Gauge,
+    /// Long calls about rules refused because too many were at work.
+    pub long_work_refused: Counter,
     /// The line that tells the active revision.
     ruleset_info: ArcSwap<String>,
     errors: Vec<Counter>,
@@ -151,6 +154,8 @@ impl Metrics {
             publishes: recorder.counters(names::PUBLISHES, "outcome", PublishOutcome::NAMES.into_iter()),
             compile_seconds: recorder.gauge(names::COMPILE_SECONDS),
             pauses: PauseKind::ALL.iter().map(|kind| recorder.gauge_of(names::PAUSES, "kind", kind.name())).collect(),
+            pauses_unwritten: recorder.gauge(names::PAUSES_UNWRITTEN),
+            long_work_refused: recorder.counter(names::LONG_WORK_REFUSED, Vec::new()),
             ruleset_info: ArcSwap::default(),
             errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
             in_flight: recorder.gauge(names::REQUESTS_IN_FLIGHT),
@@ -230,15 +235,19 @@ impl Metrics {
         }
     }
 
-    /// Counts one reload of the rules and keeps how many errors were refused.
+    /// Counts one reload of the rules, refused when it has errors.
     pub fn reloaded(&self, errors: usize) {
         self.reloads[usize::from(errors > 0)].increment(1);
+    }
+
+    /// Sets how many errors the edit has that is refused now.
+    pub fn refused(&self, errors: usize) {
         self.refused_errors.set(errors as f64);
     }
 
-    /// The edit that was refused is gone.
-    pub fn nothing_refused(&self) {
-        self.refused_errors.set(0.0);
+    /// Sets how many changes of what is paused are not on disk.
+    pub fn pauses_unwritten(&self, changes: u64) {
+        self.pauses_unwritten.set(changes as f64);
     }
 
     /// Counts one publish.

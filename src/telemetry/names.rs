@@ -28,6 +28,10 @@ pub const PUBLISHES: &str = "rapport_ruleset_publishes_total";
 pub const COMPILE_SECONDS: &str = "rapport_ruleset_compile_seconds";
 /// Things that are paused, by kind. Gauge.
 pub const PAUSES: &str = "rapport_pauses";
+/// Changes of what is paused that are not on disk yet. Gauge.
+pub const PAUSES_UNWRITTEN: &str = "rapport_pauses_unwritten";
+/// Long calls about rules refused because too many were at work. Counter.
+pub const LONG_WORK_REFUSED: &str = "rapport_long_work_refused_total";
 /// Requests answered with an error, by code. Counter.
 pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
 /// Requests being answered. Gauge.
@@ -97,7 +101,7 @@ pub const CODES: [&str; 17] = [
 ];
 
 /// Names and help texts.
-pub const HELP: [(&str, &str); 32] = [
+pub const HELP: [(&str, &str); 34] = [
     (DECISIONS, "Placements answered, by channel, level and result"),
     (DECIDE_SECONDS, "Time from the checked question to the answer"),
     (SUPPRESSED, "Candidates dropped, by reason"),
@@ -111,6 +115,8 @@ pub const HELP: [(&str, &str); 32] = [
     (PUBLISHES, "Publishes of rules, by outcome"),
     (COMPILE_SECONDS, "Time the last compilation of rules took"),
     (PAUSES, "Things that are paused, by kind"),
+    (PAUSES_UNWRITTEN, "Changes of what is paused that are not on disk yet"),
+    (LONG_WORK_REFUSED, "Long calls about rules refused because too many were at work"),
     (REQUEST_ERRORS, "Requests answered with an error, by code"),
     (REQUESTS_IN_FLIGHT, "Requests being answered"),
     (REQUESTS_SHED, "Requests refused because too many were being answered"),

@@ -15,6 +15,7 @@ fn what_is_counted_is_rendered() {
     metrics.decided(&decision, &[], Duration::from_micros(80), |_| None);
     metrics.outcome(OutcomeType::Click);
     metrics.reloaded(2);
+    metrics.refused(2);
     metrics.request_error(3);
     metrics.upkeep();
     let text = metrics.render();

@@ -8,8 +8,8 @@ use std::{
 };
 
 use rapport::proto::{
-    EvaluateReachRequest, GetActiveRevisionRequest, ListAuditRequest, OfferChange, PublishRevisionRequest, RuleFile,
-    ValidateRevisionRequest,
+    EvaluateReachRequest, GetActiveRevisionRequest, ListAuditRequest, OfferChange, PublishRevisionRequest,
+    RollbackRevisionRequest, RuleFile, ValidateRevisionRequest,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -103,7 +103,17 @@ async fn an_offer_that_suddenly_reaches_everybody_is_refused_unless_forced() {
     let forced = PublishRevisionRequest { force: true, force_reason: "tea week".to_owned(), ..publish };
     let published = server.rulesets().await.publish_revision(forced).await.expect("forced").into_inner();
     assert!(published.changed);
-    assert_eq!(active(&server).await, published.revision);
+    // going back is not judged: it needs no force
+    let back = RollbackRevisionRequest {
+        revision: before.clone(),
+        expected_revision: published.revision.clone(),
+        ..RollbackRevisionRequest::default()
+    };
+    let undone = server.rulesets().await.rollback_revision(back).await.expect("rolled back").into_inner();
+    let report = undone.report.expect("a report");
+    assert!(report.reach_violations.is_empty() && report.population.is_some_and(|p| p.lost == 36));
+    assert!(report.notes.iter().any(|note| note.contains("`tea` loses 36 of 40")), "{:?}", report.notes);
+    assert_eq!(active(&server).await, before);
     let audit = server.rulesets().await.list_audit(ListAuditRequest::default()).await.expect("the audit list");
     let entries = audit.into_inner().entries;
     let entry = entries.iter().find(|entry| entry.force_reason == "tea week").expect("an entry of the force");
@@ -170,7 +180,7 @@ fn eligible_answers_every_line_in_order() {
 "#;
     let base = ["eligible", "--rules", rules, "--profiles", "-"];
     let (out, err, ok) = answered(&base, people);
-    assert_eq!((out.as_str(), ok), ("a: cake, tea\nb: tea\nc: \n5: tea\n", true), "{err}");
+    assert_eq!((out.as_str(), ok), ("a: cake, tea\nb: tea\nc: \nline 5: tea\n", true), "{err}");
     let (out, _, ok) = answered(&[&base[..], &["--json", "--unknown"]].concat(), people);
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(ok);
@@ -240,7 +250,7 @@ fn reach_tells_at_each_save_who_gains_and_who_loses() {
     place.write_rule("all.yaml", &RULES.replace("p.age < 4", "p.age < 14"));
     let second = look(&mut lines);
     assert_eq!((&second["offers"][0]["gained"], &second["offersUnchanged"]), (&json!("10"), &json!("1")), "{second}");
-    let young = json!([{"segment": "young", "profiles": "0", "gained": "6", "lost": "0"}]);
+    let young = json!([{"segment": "young", "gained": "6", "lost": "0"}]);
     assert_eq!(second["offers"][0]["segments"], young, "{second}");
 
     place.write_rule("all.yaml", &RULES.replace("p.age < 4", "p.age <"));

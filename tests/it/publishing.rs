@@ -148,13 +148,25 @@ async fn a_revision_is_published_kept_compared_and_rolled_back() {
     assert_eq!(told, expected.map(|(action, author)| (action, author.to_owned())));
 }
 
+/// What is told of an edit of the directory that is not taken.
+async fn refused(client: &mut Client) -> String {
+    eventually("the refused edit", || {
+        let mut client = client.clone();
+        async move {
+            let errors = active(&mut client).await.refused_errors;
+            (!errors.is_empty()).then(|| errors.join("\n"))
+        }
+    })
+    .await
+}
+
 #[tokio::test]
-async fn a_call_serves_until_the_directory_is_edited_next() {
+async fn an_edit_of_the_directory_undoes_no_call() {
     let place = place(0);
     let mut server = Server::start(&place);
     let mut client = server.rulesets().await;
     let first = active(&mut client).await.revision;
-    client.publish_revision(publish(&rules(1), &first)).await.expect("published");
+    let called = client.publish_revision(publish(&rules(1), &first)).await.expect("published").into_inner().revision;
     // writing the same text again is no edit
     place.write_rule("all.yaml", &rules(0));
     tokio::time::sleep(TAKEN_BY_NOW).await;
@@ -163,14 +175,71 @@ async fn a_call_serves_until_the_directory_is_edited_next() {
     let mut server = Server::start(&place);
     assert_eq!(serves(&server).await, "1", "the call's revision goes on over a restart");
     place.write_rule("all.yaml", &rules(2));
-    becomes(&server, "2").await;
-    let told = active(&mut server.rulesets().await).await;
-    assert_eq!((told.origin(), &*told.author), (RevisionOrigin::Directory, "directory"));
-    // an edit while the service is down is taken when it starts
+    let mut client = server.rulesets().await;
+    let told = refused(&mut client).await;
+    assert!(told.contains(&called) && told.contains("published by `ann`") && told.contains("--expect"), "{told}");
+    assert_eq!(serves(&server).await, "1");
+    // nor does an edit while the service is down
     server.kill();
     place.write_rule("all.yaml", &rules(3));
     let server = Server::start(&place);
-    assert_eq!(serves(&server).await, "3");
+    let mut client = server.rulesets().await;
+    assert!(refused(&mut client).await.contains("undo it"));
+    assert_eq!(serves(&server).await, "1");
+    // a call that publishes what the directory holds ends it
+    client.publish_revision(publish(&rules(3), &called)).await.expect("published");
+    assert!(active(&mut client).await.refused_errors.is_empty());
+    place.write_rule("all.yaml", &rules(4));
+    becomes(&server, "4").await;
+    let told = active(&mut client).await;
+    assert_eq!((told.origin(), &*told.author), (RevisionOrigin::Directory, "directory"));
+}
+
+#[tokio::test]
+async fn an_edit_of_the_directory_undoes_no_rollback() {
+    let place = place(0);
+    let server = Server::start(&place);
+    let mut client = server.rulesets().await;
+    let first = active(&mut client).await.revision;
+    place.write_rule("all.yaml", &rules(1));
+    becomes(&server, "1").await;
+    let second = active(&mut client).await.revision;
+    let back = |to: &str, from: &str| RollbackRevisionRequest {
+        revision: to.to_owned(),
+        expected_revision: from.to_owned(),
+        author: "bob".to_owned(),
+        ..RollbackRevisionRequest::default()
+    };
+    client.rollback_revision(back(&first, &second)).await.expect("rolled back");
+    place.write_rule("all.yaml", &format!("{}# a word\n", rules(1)));
+    let told = refused(&mut client).await;
+    assert!(told.contains("rolled back by `bob`"), "{told}");
+    assert_eq!(serves(&server).await, "0");
+    // the directory holds what is active: it is followed again
+    place.write_rule("all.yaml", &rules(0));
+    eventually("nothing refused", || {
+        let mut client = client.clone();
+        async move { active(&mut client).await.refused_errors.is_empty().then_some(()) }
+    })
+    .await;
+    place.write_rule("all.yaml", &rules(2));
+    becomes(&server, "2").await;
+}
+
+#[tokio::test]
+async fn a_publish_without_offers_is_refused_and_a_path_stays_inside() {
+    let place = place(0);
+    let server = Server::start(&place);
+    let mut client = server.rulesets().await;
+    let first = active(&mut client).await.revision;
+    let nothing = rules(0).split("offers:").next().expect("the rest").to_owned();
+    let emptied = client.publish_revision(publish(&nothing, &first)).await.expect_err("no offer is left");
+    assert_eq!(emptied.code(), Code::FailedPrecondition, "{emptied}");
+    assert!(violations(&emptied).iter().any(|line| line.contains("no offer is left of 2")), "{emptied:?}");
+    let mut outside = publish(&rules(1), &first);
+    outside.files[0].path = "a/../../all.yaml".to_owned();
+    assert_eq!(client.publish_revision(outside).await.expect_err("outside").code(), Code::InvalidArgument);
+    assert_eq!(active(&mut client).await.revision, first);
 }
 
 #[tokio::test]
@@ -400,4 +469,21 @@ async fn the_same_calls_speak_json() {
     assert_eq!(web::get(server.address, "/v1/audit?pageToken=x", &[]).status, 400);
     let newest = web::get(server.address, "/v1/audit?pageSize=1", &[]).json();
     assert_eq!((&newest["entries"][0]["author"], &newest["nextPageToken"]), (&json!("ann"), &json!("2")));
+}
+
+#[tokio::test]
+async fn only_messages_with_rule_files_may_be_long() {
+    let place = place(1);
+    let server = Server::start(&place);
+    let mut client = server.rulesets().await;
+    let parts: Vec<RuleFile> = (0..3)
+        .map(|part| RuleFile { path: format!("{part}.yaml"), text: "#".repeat(1 << 19) + "\n" })
+        .chain(files(&rules(2)))
+        .collect();
+    let answer = client.validate_revision(ValidateRevisionRequest { files: parts }).await.expect("a report");
+    assert!(answer.into_inner().report.is_some());
+    let request = rapport::proto::ListOffersRequest { page_token: "x".repeat(2 << 20), ..Default::default() };
+    let refused = client.list_offers(request).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("length"), "{refused}");
 }

@@ -2,7 +2,6 @@
 //! through both rulesets, by the same index and the same ranking that decide.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +18,10 @@ use crate::{
 use super::{
     changed::{Change, Pairing, pairings},
     eligible::{Eligibility, EligibilityBuffers, Person},
+    limits::{self, Rules},
     sample::Sample,
+    segments::BySegment,
+    sides::{Occasion, Sides},
 };
 
 /// The most offers told one by one; the rest is counted.
@@ -29,6 +31,9 @@ pub const SEGMENTS_MAX: usize = 8;
 /// How long the people of a sample are ranked, at most; then the rest of them
 /// is left out.
 pub const RANKING_TIME: Duration = Duration::from_secs(2);
+
+/// What is told of a resume under reach limits.
+const RESUMED: &str = "reach limits are not judged: a resume returns what the pause took away";
 
 /// What a publish would change.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,7 +89,7 @@ pub struct OfferReach {
     /// Whether a visitor nobody knows is eligible, before and afterwards.
     pub visitor: (bool, bool),
     /// By segment of the new rules, the largest change first; at most
-    /// [`SEGMENTS_MAX`].
+    /// `SEGMENTS_MAX`.
     pub segments: Vec<SegmentChange>,
 }
 
@@ -99,17 +104,6 @@ pub struct SegmentChange {
     pub gained: usize,
     /// No longer eligible.
     pub lost: usize,
-}
-
-/// Both sides of a publish.
-#[derive(Clone, Copy)]
-pub struct Sides<'a> {
-    /// What serves.
-    pub active: &'a Snapshot,
-    /// What would.
-    pub new: &'a Snapshot,
-    /// The moment of every question.
-    pub now: Timestamp,
 }
 
 /// Compares both sides on a sample. The answers of as many people as the time
@@ -149,8 +143,9 @@ struct Tally<'a> {
     scratch: [Scratch; 2],
     counts: Vec<Counts>,
     visitors: Vec<(bool, bool)>,
-    /// (gained, lost) by (pairing, segment).
-    by_segment: HashMap<(u32, u32), (usize, usize)>,
+    by_segment: BySegment,
+    /// (gained, lost) of all offers, by segment.
+    all_of_segment: Vec<(usize, usize)>,
     /// People by segment.
     members: Vec<usize>,
 }
@@ -166,8 +161,15 @@ impl<'a> Tally<'a> {
                 }
             }
         }
+        let eligibility = [sides.active, sides.new].map(|snapshot| {
+            let every = Eligibility::of(&snapshot.ruleset);
+            match sides.occasion {
+                Occasion::Publish => every,
+                Occasion::Resume => every.without(snapshot.paused_offers()),
+            }
+        });
         Self {
-            eligibility: rules.map(Eligibility::of),
+            eligibility,
             buffers: Default::default(),
             pair_of,
             of_person: [OfferSet::empty(pairs.len()), OfferSet::empty(pairs.len())],
@@ -176,7 +178,8 @@ impl<'a> Tally<'a> {
             scratch: Default::default(),
             counts: vec![Counts::default(); pairs.len()],
             visitors: vec![(false, false); pairs.len()],
-            by_segment: HashMap::new(),
+            by_segment: BySegment::default(),
+            all_of_segment: vec![(0, 0); sides.new.ruleset.segments.len()],
             members: vec![0; sides.new.ruleset.segments.len()],
             sides,
             pairs,
@@ -221,11 +224,17 @@ impl<'a> Tally<'a> {
         after.iter().for_each(|pair| self.counts[pair.index()].eligible_after += 1);
         for pair in after.iter().filter(|pair| !before.contains(*pair)) {
             self.counts[pair.index()].gained += 1;
-            inside.iter().for_each(|at| self.by_segment.entry((pair.0, *at)).or_default().0 += 1);
+            for at in &inside {
+                self.by_segment.add((pair.0, *at), (1, 0));
+                self.all_of_segment[*at as usize].0 += 1;
+            }
         }
         for pair in before.iter().filter(|pair| !after.contains(*pair)) {
             self.counts[pair.index()].lost += 1;
-            inside.iter().for_each(|at| self.by_segment.entry((pair.0, *at)).or_default().1 += 1);
+            for at in &inside {
+                self.by_segment.add((pair.0, *at), (0, 1));
+                self.all_of_segment[*at as usize].1 += 1;
+            }
         }
     }
 
@@ -266,7 +275,7 @@ impl<'a> Tally<'a> {
             population: sample.population,
             people: sample.people.len(),
             ranked,
-            segments: self.segments_of(|_| true),
+            segments: self.segments_of(self.all_of_segment.iter().copied()),
             ..PopulationDiff::default()
         };
         self.judge(&mut diff);
@@ -293,7 +302,8 @@ impl<'a> Tally<'a> {
         diff.offers.truncate(ROWS_MAX);
         for offer in &mut diff.offers {
             let at = self.pairs.binary_search_by(|pair| pair.offer.cmp(&offer.offer)).unwrap_or_default() as u32;
-            offer.segments = self.segments_of(|pair| pair == at);
+            let segments = 0..self.members.len() as u32;
+            offer.segments = self.segments_of(segments.map(|segment| self.by_segment.get((at, segment))));
             offer.segments.truncate(SEGMENTS_MAX);
         }
         diff
@@ -301,17 +311,17 @@ impl<'a> Tally<'a> {
 
     fn judge(&self, diff: &mut PopulationDiff) {
         let rows = self.pairs.iter().zip(&self.counts);
-        let judged = super::limits::judge(&self.sides.new.ruleset, rows, diff.people);
-        (diff.refusals, diff.notes) = judged;
+        let rules = Rules { active: &self.sides.active.ruleset, new: &self.sides.new.ruleset };
+        (diff.refusals, diff.notes) = match self.sides.occasion {
+            Occasion::Publish => limits::judge(rules, rows, diff.people),
+            Occasion::Resume if limits::limited(rules.new) => (Vec::new(), vec![RESUMED.to_owned()]),
+            Occasion::Resume => (Vec::new(), Vec::new()),
+        };
+        diff.notes.extend(self.by_segment.note());
     }
 
-    /// The changes by segment over some pairings, the largest first.
-    fn segments_of(&self, wanted: impl Fn(u32) -> bool) -> Vec<SegmentChange> {
-        let mut sums = vec![(0, 0); self.members.len()];
-        for ((_, segment), (gained, lost)) in self.by_segment.iter().filter(|((pair, _), _)| wanted(*pair)) {
-            let sum: &mut (usize, usize) = &mut sums[*segment as usize];
-            *sum = (sum.0 + gained, sum.1 + lost);
-        }
+    /// The changes by segment, (gained, lost) of each; the largest first.
+    fn segments_of(&self, sums: impl Iterator<Item = (usize, usize)>) -> Vec<SegmentChange> {
         let names = self.sides.new.ruleset.segments.iter();
         let mut changes: Vec<SegmentChange> = names
             .zip(sums)

@@ -85,6 +85,15 @@ impl<'r> Eligibility<'r> {
         Self { rules, reader, base, few }
     }
 
+    /// The same without some offers.
+    pub fn without(mut self, offers: &OfferSet) -> Self {
+        self.base.subtract(offers);
+        if let Some(few) = &mut self.few {
+            few.retain(|slot| !offers.contains(*slot));
+        }
+        self
+    }
+
     /// The offers a person may get.
     pub fn of_person<'b>(&self, person: &Person<'_>, buffers: &'b mut EligibilityBuffers) -> &'b OfferSet {
         if self.few.as_ref().is_some_and(Vec::is_empty) {

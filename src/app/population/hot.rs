@@ -1,60 +1,106 @@
-//! Everybody in memory, for who asks whom an edit would reach.
+//! Everybody in memory, for who asks whom an edit would reach; while that are
+//! few, as after a start, also some of those at rest.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
 use crate::{
-    app::App,
+    app::{App, AppError},
     customer::permissions,
     domain::{CustomerKey, PageConsent, Request, Timestamp},
     rules::SourceFile,
-    store::Store,
+    store::{HotProfile, Store},
 };
 
 use super::{
     eligible::Person,
-    reach::{Crowd, Edit, Reach, reach},
+    reach::{Crowd, Edit, Reach, part_len, reach},
+    sample::SAMPLE_MAX,
 };
 
 /// One look at everybody at a time: each takes all cores but one.
 static LOOKING: Mutex<()> = Mutex::new(());
 
-/// A part of those in memory.
-struct HotPart<'a> {
+/// What everybody is asked.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
     store: &'a Store,
-    keys: &'a [CustomerKey],
     request: &'a Request,
     now: Timestamp,
 }
 
+impl Asked<'_> {
+    fn show(&self, hot: &HotProfile, see: &mut dyn FnMut(Person<'_>)) {
+        let profiling = permissions::profiling(&hot.profile, PageConsent::default());
+        see(Person { profile: &hot.profile, request: self.request, now: self.now, profiling, missing: &[] });
+    }
+}
+
+/// A part of those in memory.
+struct HotPart<'a>(Asked<'a>, &'a [CustomerKey]);
+
 impl Crowd for HotPart<'_> {
     fn visit(&mut self, see: &mut dyn FnMut(Person<'_>)) {
         // one that was evicted since is not counted
-        for hot in self.keys.iter().filter_map(|key| self.store.look(*key)) {
-            let profiling = permissions::profiling(&hot.profile, PageConsent::default());
-            see(Person { profile: &hot.profile, request: self.request, now: self.now, profiling, missing: &[] });
+        for hot in self.1.iter().filter_map(|key| self.0.store.look(*key)) {
+            self.0.show(&hot, see);
         }
     }
 }
 
+/// A part of those read from disk.
+struct ReadPart<'a>(Asked<'a>, &'a [Arc<HotProfile>]);
+
+impl Crowd for ReadPart<'_> {
+    fn visit(&mut self, see: &mut dyn FnMut(Person<'_>)) {
+        self.1.iter().for_each(|read| self.0.show(read, see));
+    }
+}
+
 impl App {
-    /// Whom the changed offers of edited rules reach, over everybody in
-    /// memory. Changes nothing; leaves a core to decisions. Blocking.
+    /// Whom the changed offers of edited rules reach, over everybody in memory,
+    /// filled up to [`SAMPLE_MAX`] from disk. Changes nothing; leaves a core to
+    /// decisions. Blocking.
     ///
     /// # Errors
-    /// Every mistake in the files.
-    pub fn evaluate_reach(&self, files: &[SourceFile]) -> Result<Reach, Vec<String>> {
-        let edited = self.compile(files)?;
+    /// Looking over somebody panicked. Every mistake in the files is an answer.
+    pub fn evaluate_reach(&self, files: &[SourceFile]) -> Result<Result<Reach, Vec<String>>, AppError> {
+        let edited = match self.compile(files) {
+            Ok(edited) => edited,
+            Err(mistakes) => return Ok(Err(mistakes)),
+        };
         let active = self.current();
         let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.store.hot_keys();
+        let (read, customers) = self.some_others(&keys);
         let request = Request::default();
+        let asked = Asked { store: &self.store, request: &request, now: self.now() };
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
-        let parts = keys.chunks(keys.len().div_ceil(threads).max(1));
-        let part = |keys| HotPart { store: &self.store, keys, request: &request, now: self.now() };
-        let crowds = parts.map(|keys| Box::new(part(keys)) as Box<dyn Crowd>).collect();
-        Ok(reach(Edit { before: &active.ruleset, after: &edited }, crowds))
+        let hot = keys.chunks(keys.len().div_ceil(threads).max(1));
+        let hot = hot.map(|keys| Box::new(HotPart(asked, keys)) as Box<dyn Crowd>);
+        let others = read.chunks(part_len(read.len())).map(|read| Box::new(ReadPart(asked, read)) as Box<dyn Crowd>);
+        let edit = Edit { before: &active.ruleset, after: &edited };
+        let reached = reach(edit, hot.chain(others).collect()).map_err(|lost| {
+            self.metrics.panics.increment(1);
+            AppError::Unavailable(lost.to_string())
+        })?;
+        reached.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(Ok(Reach { population: customers.max(reached.people), ..reached }))
+    }
+
+    /// While few are in memory: some of those who are only on disk; and how many
+    /// customers there are.
+    fn some_others(&self, hot: &[CustomerKey]) -> (Vec<Arc<HotProfile>>, usize) {
+        let wanted = if hot.len() < SAMPLE_MAX { SAMPLE_MAX } else { 0 };
+        // a store that cannot be read leaves the look to those in memory
+        let at_rest = self.store.some_at_rest(wanted).unwrap_or_default();
+        let known: HashSet<CustomerKey> = if wanted > 0 { hot.iter().copied().collect() } else { HashSet::new() };
+        let mut others = at_rest.profiles;
+        others.retain(|person| !known.contains(&person.profile.key));
+        others.truncate(wanted.saturating_sub(hot.len()));
+        (others, usize::try_from(at_rest.customers).unwrap_or(usize::MAX).max(hot.len()))
     }
 }

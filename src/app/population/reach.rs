@@ -17,6 +17,7 @@ use crate::{
 use super::{
     changed::{Change, Pairing, changed},
     eligible::{Eligibility, EligibilityBuffers, Person},
+    segments::BySegment,
 };
 
 /// The most offers told one by one; the rest is counted.
@@ -33,6 +34,8 @@ pub trait Crowd: Send {
 pub struct Reach {
     /// People looked at.
     pub people: usize,
+    /// People there are.
+    pub population: usize,
     /// How long looking took.
     pub elapsed: Duration,
     /// Changed offers, the largest change first; at most [`REACH_ROWS_MAX`].
@@ -41,7 +44,14 @@ pub struct Reach {
     pub offers_left_out: usize,
     /// Offers that did not change.
     pub offers_unchanged: usize,
+    /// What is not complete.
+    pub notes: Vec<String>,
 }
+
+/// Looking over a part of the people did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("looking over a part of the people failed: see the log")]
+pub struct PartLost;
 
 /// Whom one changed offer reaches.
 #[derive(Clone, Debug)]
@@ -84,27 +94,33 @@ pub struct Edit<'a> {
 
 /// Evaluates the changed offers for everybody, a thread for each part.
 /// Blocking.
-pub fn reach(edit: Edit<'_>, crowds: Vec<Box<dyn Crowd + '_>>) -> Reach {
+///
+/// # Errors
+/// A thread panicked: nothing is told without its part.
+pub fn reach(edit: Edit<'_>, crowds: Vec<Box<dyn Crowd + '_>>) -> Result<Reach, PartLost> {
     let started = Instant::now();
     let pairs = changed(edit.before, edit.after);
     let look = Look::new(edit, &pairs);
     let mut sum = Sums::new(pairs.len());
     if !pairs.is_empty() {
-        thread::scope(|scope| {
+        let parts: Vec<_> = thread::scope(|scope| {
             let parts: Vec<_> = crowds.into_iter().map(|crowd| scope.spawn(|| look.at(crowd))).collect();
-            for part in parts.into_iter().filter_map(|part| part.join().ok()) {
-                sum.add(part);
-            }
+            parts.into_iter().map(|part| part.join()).collect()
         });
+        for part in parts {
+            sum.add(part.map_err(|_| PartLost)?);
+        }
     }
     let unchanged = edit.after.offers.len() - pairs.iter().filter(|pair| pair.after.is_some()).count();
-    let mut reach = Reach { people: sum.people, offers_unchanged: unchanged, ..Reach::default() };
+    let mut reach =
+        Reach { people: sum.people, population: sum.people, offers_unchanged: unchanged, ..Reach::default() };
     reach.offers = pairs.iter().enumerate().map(|(at, pair)| sum.offer(edit.after, at, pair)).collect();
     reach.offers.sort_by_key(|offer| std::cmp::Reverse(offer.gained + offer.lost));
     reach.offers_left_out = reach.offers.len().saturating_sub(REACH_ROWS_MAX);
     reach.offers.truncate(REACH_ROWS_MAX);
+    reach.notes.extend(sum.by_segment.note());
     reach.elapsed = started.elapsed();
-    reach
+    Ok(reach)
 }
 
 /// Cuts a list into as many parts as there are cores.
@@ -193,8 +209,7 @@ impl Inside<'_> {
 struct Sums {
     people: usize,
     offers: Vec<[usize; 4]>,
-    /// (gained, lost) by (pairing, segment).
-    by_segment: HashMap<(u32, u32), (usize, usize)>,
+    by_segment: BySegment,
 }
 
 /// Places in the counts of an offer.
@@ -217,11 +232,11 @@ impl Sums {
         let segments = segments();
         for pair in after.iter().filter(|pair| !before.contains(*pair)) {
             self.offers[pair.index()][GAINED] += 1;
-            segments.iter().for_each(|at| self.by_segment.entry((pair.0, *at)).or_default().0 += 1);
+            segments.iter().for_each(|at| self.by_segment.add((pair.0, *at), (1, 0)));
         }
         for pair in before.iter().filter(|pair| !after.contains(*pair)) {
             self.offers[pair.index()][LOST] += 1;
-            segments.iter().for_each(|at| self.by_segment.entry((pair.0, *at)).or_default().1 += 1);
+            segments.iter().for_each(|at| self.by_segment.add((pair.0, *at), (0, 1)));
         }
     }
 
@@ -230,10 +245,7 @@ impl Sums {
         for (mine, theirs) in self.offers.iter_mut().zip(other.offers) {
             mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         }
-        for (key, (gained, lost)) in other.by_segment {
-            let mine = self.by_segment.entry(key).or_default();
-            *mine = (mine.0 + gained, mine.1 + lost);
-        }
+        self.by_segment.unite(other.by_segment);
     }
 
     fn offer(&self, rules: &Ruleset, at: usize, pair: &Pairing) -> OfferReached {
@@ -243,8 +255,8 @@ impl Sums {
             .iter()
             .enumerate()
             .filter_map(|(segment, named)| {
-                let (gained, lost) = *self.by_segment.get(&(at as u32, segment as u32))?;
-                Some(SegmentReached { segment: Arc::clone(&named.name), gained, lost })
+                let (gained, lost) = self.by_segment.get((at as u32, segment as u32));
+                (gained + lost > 0).then(|| SegmentReached { segment: Arc::clone(&named.name), gained, lost })
             })
             .collect();
         segments.sort_by_key(|segment| std::cmp::Reverse(segment.gained + segment.lost));

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     decide::{Snapshot, scenario::base_rates},
     domain::{
-        AttrId, Consent, ConsentPurpose, CustomerKey, Permission, Profile, Request, StoredAttribute, Timestamp, Value,
+        AttrId, Consent, ConsentPurpose, CustomerKey, Pause, PauseKind, Pauses, Permission, Profile, Request,
+        StoredAttribute, Timestamp, Value,
     },
     rules::{self, Ruleset, SourceFile},
     store::{HotProfile, seal::DataKey},
@@ -74,7 +75,7 @@ fn people() -> Sample {
 
 fn compared(active: &Arc<Ruleset>, new: &Arc<Ruleset>) -> PopulationDiff {
     let (active, new) = (snapshot(active), snapshot(new));
-    compare(Sides { active: &active, new: &new, now: NOW }, &people(), Duration::MAX)
+    compare(Sides { active: &active, new: &new, now: NOW, occasion: Occasion::Publish }, &people(), Duration::MAX)
 }
 
 #[test]
@@ -153,8 +154,24 @@ fn new_and_removed_offers_count_unless_they_are_exempt() {
     assert!(compared(&one, &exempt).refusals.is_empty());
     let told = compared(&exempt, &one).refusals;
     assert!(told.len() == 1 && told[0].contains("removed offer `b` loses 100"), "{told:?}");
+    // an edit does not exempt itself
     let kept = compile(&policies(", removed_offers: exempt"), &[offer("a", "true", "")]);
-    assert!(compared(&exempt, &kept).refusals.is_empty());
+    assert_eq!(compared(&exempt, &kept).refusals.len(), 1);
+    let dropped = compile("", &[offer("a", "true", "")]);
+    let told = compared(&exempt, &dropped).refusals;
+    assert!(told.len() == 1 && told[0].contains("removed offer `b` loses 100"), "{told:?}");
+    let before = compile(&policies(", removed_offers: exempt"), &two);
+    assert!(compared(&before, &kept).refusals.is_empty());
+}
+
+#[test]
+fn wins_that_move_are_noted_and_not_judged() {
+    let policies = "policies: { reach: { max_gain_share: 0.2, max_loss_share: 0.2 } }";
+    let rules =
+        |lever: &str| compile(policies, &[offer("a", "p.age >= 0", lever), offer("b", "p.age >= 0", "lever: 2,")]);
+    let diff = compared(&rules("lever: 1,"), &rules("lever: 9,"));
+    assert_eq!(diff.refusals, Vec::<String>::new());
+    assert!(diff.notes.iter().any(|note| note.contains("`a` wins for 100 of 100")), "{:?}", diff.notes);
 }
 
 #[test]
@@ -169,7 +186,11 @@ fn few_people_judge_nothing() {
 fn no_time_still_ranks_the_least_sample() {
     let policies = "policies: { reach: { min_sample: 7 } }";
     let rules = snapshot(&compile(policies, &[offer("a", "true", "")]));
-    let diff = compare(Sides { active: &rules, new: &rules, now: NOW }, &people(), Duration::ZERO);
+    let diff = compare(
+        Sides { active: &rules, new: &rules, now: NOW, occasion: Occasion::Publish },
+        &people(),
+        Duration::ZERO,
+    );
     assert_eq!((diff.people, diff.ranked, diff.totals.eligible_after), (100, 7, 100));
 }
 
@@ -212,11 +233,49 @@ fn reach_counts_everybody_on_all_threads() {
     let after = compile("", &[offer("a", "p.age >= 5 && p.age < 35", ""), offer("b", "p.age > 3", "")]);
     let sample = people();
     let crowds = sample.people.chunks(33).map(|part| Box::new(Part(part, Request::default())) as Box<dyn Crowd>);
-    let told = reach(Edit { before: &before, after: &after }, crowds.collect());
+    let told = reach(Edit { before: &before, after: &after }, crowds.collect()).unwrap();
     assert_eq!((told.people, told.offers.len(), told.offers_unchanged), (100, 1, 1));
     let a = &told.offers[0];
     assert_eq!((&*a.offer, a.before, a.after, a.gained, a.lost), ("a", 10, 30, 25, 5));
     assert_eq!(a.segments, [SegmentReached { segment: "young".into(), gained: 20, lost: 5 }]);
+}
+
+/// A part whose people cannot be read.
+struct Broken;
+
+impl Crowd for Broken {
+    fn visit(&mut self, _: &mut dyn FnMut(Person<'_>)) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_part_that_panics_is_an_error_and_never_left_out() {
+    let (before, after) = (compile("", &[offer("a", "p.age < 10", "")]), compile("", &[offer("a", "true", "")]));
+    let sample = people();
+    let crowds: Vec<Box<dyn Crowd>> = vec![Box::new(Part(&sample.people, Request::default())), Box::new(Broken)];
+    assert_eq!(reach(Edit { before: &before, after: &after }, crowds).map(|told| told.people), Err(PartLost));
+}
+
+#[test]
+fn a_resume_tells_what_comes_back_and_a_publish_sees_through_pauses() {
+    let policies = "policies: { reach: { max_gain_share: 0.2 } }";
+    let rules = compile(policies, &[offer("a", "p.age < 30", ""), offer("b", "p.age >= 0", "")]);
+    let resumed = snapshot(&rules);
+    let pause =
+        Pause { kind: PauseKind::Offer, id: "a".into(), reason: "".into(), author: "".into(), since: Timestamp(0) };
+    let paused = resumed.with_pauses(Arc::new(Pauses::default().with(pause)));
+    let compared = |active: &Snapshot, new: &Snapshot, occasion| {
+        compare(Sides { active, new, now: NOW, occasion }, &people(), Duration::MAX)
+    };
+    let diff = compared(&paused, &resumed, Occasion::Resume);
+    assert_eq!((&*diff.offers[0].offer, diff.totals.gained, diff.totals.lost), ("a", 30, 0));
+    assert_eq!((diff.offers[0].counts.eligible_before, diff.offers[0].visitor), (0, (false, false)));
+    assert!(diff.refusals.is_empty() && diff.notes[0].contains("what the pause took away"), "{diff:?}");
+    // an edit under the pause is judged as if there were none
+    let wider = compile(policies, &[offer("a", "p.age < 90", ""), offer("b", "p.age >= 0", "")]);
+    let diff = compared(&paused, &snapshot(&wider).with_pauses(Arc::clone(&paused.pauses)), Occasion::Publish);
+    assert!(diff.totals.gained == 60 && diff.refusals.len() == 1, "{diff:?}");
 }
 
 #[test]

@@ -19,8 +19,10 @@ use super::{
     revisions,
 };
 
-/// The most rulesets kept compiled for replay.
+/// The most rulesets kept compiled for replay, with the active one.
 const COMPILED_KEPT_MAX: usize = 8;
+/// The most offers they have together, but for those of the active one.
+const COMPILED_OFFERS_MAX: usize = 200_000;
 /// How long before the oldest record of the log a revision may have been
 /// replaced and still have made a decision in it, microseconds.
 const NEEDED_SLACK_US: i64 = 3_600 * SECOND_US;
@@ -43,6 +45,11 @@ impl App {
             Err(_) => PublishOutcome::Refused,
         };
         self.metrics.published(outcome);
+        if let Ok(published) = &published
+            && change.origin != RevisionOrigin::Directory
+        {
+            self.follow_directory(published.revision);
+        }
         published
     }
 
@@ -57,11 +64,14 @@ impl App {
         if change.origin == RevisionOrigin::Directory && rules::hash_of(files) == active {
             // the files of a call came to the directory as well
             self.store.save_directory(active)?;
-            self.nothing_refused();
+            self.note_refused(Vec::new());
             let report = PublishReport { revision: active, active: Some(active), ..PublishReport::default() };
             return Ok(Published { revision: active, changed: false, report });
         }
         let Examined { mut report, candidate } = self.examine(files);
+        if change.origin == RevisionOrigin::Rollback {
+            report.excuse_reach();
+        }
         let refused = match change.force {
             Some(_) => !report.errors.is_empty(),
             None => !report.acceptable(),
@@ -72,8 +82,9 @@ impl App {
         if candidate.ruleset.hash == active {
             return Ok(Published { revision: active, changed: false, report });
         }
-        self.activate(&candidate, files, change, &mut report)?;
+        let before = self.activate(&candidate, files, change, &mut report)?;
         drop(publishing);
+        gently::retire(before);
         Ok(Published { revision: report.revision, changed: true, report })
     }
 
@@ -91,14 +102,15 @@ impl App {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a candidate on disk and swaps it in. Under [`App::publishing`].
+    /// Keeps a candidate on disk, swaps it in and answers what served before.
+    /// Under [`App::publishing`].
     fn activate(
         &self,
         candidate: &Snapshot,
         files: &[SourceFile],
         change: &Change,
         report: &mut PublishReport,
-    ) -> Result<(), AppError> {
+    ) -> Result<Arc<Snapshot>, AppError> {
         let now = self.now();
         let activation = Activation {
             hash: candidate.ruleset.hash,
@@ -116,13 +128,12 @@ impl App {
         let (kept, took) = gate::timed(|| self.store.activate(&new));
         kept?;
         report.timings.push((Step::Keep, took));
-        let ((), took) = gate::timed(|| self.swap(candidate, activation));
+        let (before, took) = gate::timed(|| self.swap(candidate, activation));
         report.timings.push((Step::Swap, took));
-        Ok(())
+        Ok(before)
     }
 
-    fn swap(&self, candidate: &Snapshot, activation: Activation) {
-        self.remember_compiled(&candidate.ruleset);
+    fn swap(&self, candidate: &Snapshot, activation: Activation) -> Arc<Snapshot> {
         let before = self.snapshot.rcu(|current| {
             // what was learned and paused since the checks began
             let tallies = self.store.tallies().borrow().clone();
@@ -134,43 +145,78 @@ impl App {
             }
         });
         self.metrics.revision(&activation.hash.to_string(), activation.origin);
-        let mut revision = self.revision.lock().unwrap_or_else(PoisonError::into_inner);
-        *revision = RevisionInfo { activation, refused: Vec::new() };
-        drop(revision);
+        let accepted = self.directory_accepted(&activation);
+        {
+            let mut revision = self.revision.lock().unwrap_or_else(PoisonError::into_inner);
+            // a publish by call says nothing of what is wrong in the directory
+            let refused = if accepted { Vec::new() } else { std::mem::take(&mut revision.refused) };
+            self.metrics.refused(refused.len());
+            *revision = RevisionInfo { activation, ruleset: Arc::clone(&candidate.ruleset), refused };
+        }
         self.metrics.reloaded(0);
-        gently::retire(before);
+        self.remember_compiled(&candidate.ruleset);
+        before
     }
 
-    /// The edit that was refused is gone.
-    pub(super) fn nothing_refused(&self) {
-        self.revision.lock().unwrap_or_else(PoisonError::into_inner).refused.clear();
-        self.metrics.nothing_refused();
+    /// Whether what became active is what the directory has; a call may publish
+    /// by force what is refused there.
+    fn directory_accepted(&self, activation: &Activation) -> bool {
+        let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = directory.refused.is_some_and(|refused| refused.hash == activation.hash);
+        if refused {
+            (directory.refused, directory.taken) = (None, Some(activation.hash));
+        }
+        refused || activation.origin == RevisionOrigin::Directory
     }
 
-    /// Remembers why an edit of the directory is not served.
-    pub(super) fn note_refusal(&self, lines: Vec<String>) {
-        self.metrics.reloaded(lines.len());
+    /// Remembers why the directory is not served; nothing when it is.
+    pub(super) fn note_refused(&self, lines: Vec<String>) {
+        self.metrics.refused(lines.len());
         self.revision.lock().unwrap_or_else(PoisonError::into_inner).refused = lines;
     }
 
     fn remember_compiled(&self, ruleset: &Arc<Ruleset>) {
+        let active = self.current().ruleset.hash;
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.retain(|kept| kept.hash != ruleset.hash);
         compiled.insert(0, Arc::clone(ruleset));
-        compiled.truncate(COMPILED_KEPT_MAX);
+        let forgotten = beyond_room(&mut compiled, active, |kept| (kept.hash, kept.offers.len()));
+        drop(compiled);
+        // freed where nobody waits for the lock
+        drop(forgotten);
     }
 
     /// A ruleset by its hash: compiled before, or kept at rest. Blocking.
     pub(in crate::app) fn ruleset(&self, hash: RulesetHash) -> Result<Arc<Ruleset>, AppError> {
-        let kept = self.compiled.lock().ok().and_then(|c| c.iter().find(|r| r.hash == hash).cloned());
-        if let Some(ruleset) = kept {
+        if let Some(ruleset) = self.compiled_ruleset(hash) {
             return Ok(ruleset);
         }
-        let gone = || AppError::FailedPrecondition(format!("the rules of revision `{hash}` are no longer kept"));
-        let files = self.store.load_ruleset(hash)?.ok_or_else(gone)?;
-        let ruleset = self.compile(&files).map_err(|_| gone())?;
+        // never behind a publish; many replays of one revision compile it once
+        let _recompiling = self.recompiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ruleset) = self.compiled_ruleset(hash) {
+            return Ok(ruleset);
+        }
+        let ruleset = self.recompiled(hash)?;
         self.remember_compiled(&ruleset);
         Ok(ruleset)
+    }
+
+    /// A ruleset by its hash when it is compiled.
+    pub(super) fn compiled_ruleset(&self, hash: RulesetHash) -> Option<Arc<Ruleset>> {
+        let active = Arc::clone(&self.snapshot.load().ruleset);
+        if active.hash == hash {
+            return Some(active);
+        }
+        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.iter().find(|kept| kept.hash == hash).cloned()
+    }
+
+    /// Compiles a kept revision by itself: what is kept for the next publish
+    /// stays, and nobody waits for one.
+    pub(super) fn recompiled(&self, hash: RulesetHash) -> Result<Arc<Ruleset>, AppError> {
+        let gone = || AppError::FailedPrecondition(format!("the rules of revision `{hash}` are no longer kept"));
+        let files = self.store.load_ruleset(hash)?.ok_or_else(gone)?;
+        gate::compile(&files).map_err(|_| gone())
     }
 
     /// The active revision and, when an edit was refused, why.
@@ -190,5 +236,43 @@ pub(super) fn new_active<'a>(activation: Activation, ruleset: &Ruleset, files: &
         needed_from: None,
         overridden: Vec::new(),
         activation,
+    }
+}
+
+/// Takes out of a list, newest first, what there is no room for. `of` tells the
+/// hash and the number of offers. INVARIANT: the active one stays.
+fn beyond_room<T>(list: &mut Vec<T>, active: RulesetHash, of: impl Fn(&T) -> (RulesetHash, usize)) -> Vec<T> {
+    let (mut kept, mut offers) = (1, 0);
+    let mut is_beyond = |one: &mut T| {
+        let (hash, len) = of(one);
+        if hash == active {
+            return false;
+        }
+        let beyond = kept >= COMPILED_KEPT_MAX || offers + len > COMPILED_OFFERS_MAX;
+        if !beyond {
+            (kept, offers) = (kept + 1, offers + len);
+        }
+        beyond
+    };
+    list.extract_if(.., |one| is_beyond(one)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_compiled_is_bounded_by_offers_and_the_active_one_stays() {
+        let kept = |sizes: &[usize], active: u64| {
+            let mut list: Vec<_> = sizes.iter().enumerate().map(|(at, len)| (RulesetHash(at as u64), *len)).collect();
+            let beyond = beyond_room(&mut list, RulesetHash(active), |one| *one);
+            assert_eq!(list.len() + beyond.len(), sizes.len());
+            list.iter().map(|(hash, _)| hash.0).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&[10; 10], 0), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(kept(&[10; 10], 9), [0, 1, 2, 3, 4, 5, 6, 9]);
+        let half = COMPILED_OFFERS_MAX / 2;
+        assert_eq!(kept(&[half, half, 1, 10 * half], 3), [0, 1, 3]);
+        assert_eq!(kept(&[3 * half, 10, 10 * half], 1), [1]);
     }
 }

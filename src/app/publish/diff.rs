@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use similar::TextDiff;
@@ -15,6 +15,9 @@ const CONTEXT_LINES: usize = 3;
 /// How long one file is compared exactly; then more lines count as changed
 /// than need be.
 const FILE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long all files are compared; those after that are named without their
+/// differences.
+const FILES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of all differences; the files beyond are named without theirs.
 pub const DIFF_BYTES_MAX: usize = 16 << 20;
 
@@ -55,6 +58,18 @@ pub enum FileChange {
 
 /// Files that differ.
 pub(super) fn files(from: &[SourceFile], to: &[SourceFile]) -> Vec<FileDiff> {
+    files_within(from, to, Room { time: FILES_TIMEOUT, bytes: DIFF_BYTES_MAX })
+}
+
+/// What the differences of all files may take.
+#[derive(Clone, Copy)]
+struct Room {
+    time: Duration,
+    bytes: usize,
+}
+
+fn files_within(from: &[SourceFile], to: &[SourceFile], room: Room) -> Vec<FileDiff> {
+    let started = Instant::now();
     let (from, to) = (relative(from), relative(to));
     let paths: BTreeSet<&str> = from.keys().chain(to.keys()).copied().collect();
     let (mut diffs, mut bytes) = (Vec::new(), 0);
@@ -66,18 +81,23 @@ pub(super) fn files(from: &[SourceFile], to: &[SourceFile]) -> Vec<FileDiff> {
             (None, Some(after)) => (FileChange::Added, "", *after),
             (None, None) => continue,
         };
-        let unified = match bytes < DIFF_BYTES_MAX {
-            true => unified(path, before, after),
-            false => format!("the differences have more than {DIFF_BYTES_MAX} bytes: get both revisions\n"),
+        let left = room.time.saturating_sub(started.elapsed());
+        let told = (!left.is_zero()).then(|| unified(path, (before, after), left.min(FILE_TIMEOUT)));
+        let unified = match told {
+            Some(told) if bytes + told.len() <= room.bytes => {
+                bytes += told.len();
+                told
+            }
+            Some(_) => format!("the differences have more than {} bytes: get both revisions\n", room.bytes),
+            None => format!("comparing took longer than {} s: get both revisions\n", room.time.as_secs()),
         };
-        bytes += unified.len();
         diffs.push(FileDiff { path: path.to_owned(), change, unified });
     }
     diffs
 }
 
-fn unified(path: &str, before: &str, after: &str) -> String {
-    let diff = TextDiff::configure().timeout(FILE_TIMEOUT).diff_lines(before, after);
+fn unified(path: &str, (before, after): (&str, &str), timeout: Duration) -> String {
+    let diff = TextDiff::configure().timeout(timeout).diff_lines(before, after);
     let (from, to) = (format!("a/{path}"), format!("b/{path}"));
     diff.unified_diff().context_radius(CONTEXT_LINES).header(&from, &to).to_string()
 }
@@ -164,6 +184,15 @@ mod tests {
             [("a.yaml", FileChange::Changed), ("c.yaml", FileChange::Removed), ("d/e.yaml", FileChange::Added)]
         );
         assert_eq!(diffs[0].unified, "--- a/a.yaml\n+++ b/a.yaml\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n");
+    }
+
+    #[test]
+    fn what_takes_too_long_or_too_much_is_only_named() {
+        let (before, after) = ([file("a.yaml", "one\n"), file("b.yaml", "1\n")], [file("a.yaml", "two\n")]);
+        let late = files_within(&before, &after, Room { time: Duration::ZERO, bytes: DIFF_BYTES_MAX });
+        assert!(late.len() == 2 && late.iter().all(|diff| diff.unified.starts_with("comparing took")), "{late:?}");
+        let small = files_within(&before, &after, Room { time: FILES_TIMEOUT, bytes: 60 });
+        assert!(small[0].unified.contains("+two") && small[1].unified.contains("more than 60 bytes"), "{small:?}");
     }
 
     #[test]

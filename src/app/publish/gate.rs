@@ -8,11 +8,14 @@ use std::{
 };
 
 use crate::{
-    app::{App, population},
+    app::{
+        App,
+        population::{self, Occasion},
+    },
     decide::{self, Snapshot},
     domain::Timestamp,
     learn,
-    rules::{self, LintFinding, LintSeverity, Ruleset, SourceFile},
+    rules::{self, LintFinding, LintSeverity, Position, Ruleset, SourceFile},
 };
 
 use super::report::{Finding, PublishReport, Severity, Step};
@@ -64,19 +67,29 @@ impl App {
         let models = Arc::new(learn::response_rates(&self.tallies(), &ruleset));
         let candidate = Snapshot::new(ruleset, models, Arc::clone(&active.pauses));
         weigh_rules(&candidate.ruleset, self.now(), &mut report);
-        self.weigh_reach(&active, &candidate, &mut report);
+        self.weigh_reach((&active, &candidate), Occasion::Publish, &mut report);
+        report.notes.extend(fewer_scenarios(&active.ruleset, &candidate.ruleset));
         Examined { report, candidate: Some(candidate) }
     }
 
     /// Compares a candidate with what serves, on real profiles.
-    pub(super) fn weigh_reach(&self, active: &Snapshot, candidate: &Snapshot, report: &mut PublishReport) {
-        let (diff, took) = timed(|| population::diff(self, active, candidate, self.now()));
+    pub(super) fn weigh_reach(
+        &self,
+        (active, candidate): (&Snapshot, &Snapshot),
+        occasion: Occasion,
+        report: &mut PublishReport,
+    ) {
+        let (diff, took) = timed(|| population::diff(self, (active, candidate), occasion));
         report.timings.push((Step::Population, took));
-        if let Some(diff) = &diff {
-            report.reach_violations = population::violations(diff, candidate);
-        }
+        report.reach_violations = population::violations(diff.as_ref(), active, candidate);
         report.population = diff;
     }
+}
+
+/// A note when most scenarios are gone: nothing else would tell.
+fn fewer_scenarios(active: &Ruleset, new: &Ruleset) -> Option<String> {
+    let (before, after) = (active.scenarios.len(), new.scenarios.len());
+    (after * 2 < before).then(|| format!("scenarios fall from {before} to {after}: what they tested is not tested"))
 }
 
 /// Lints rules and runs their scenarios.
@@ -113,6 +126,11 @@ fn lint(ruleset: &Ruleset, now: Timestamp) -> Vec<Finding> {
 }
 
 fn scenario_failures(ruleset: &Arc<Ruleset>) -> Vec<String> {
+    failed_scenarios(ruleset).into_iter().map(|(position, line)| format!("{position}: {line}")).collect()
+}
+
+/// What came out of scenarios otherwise than they expect, with their places.
+pub fn failed_scenarios(ruleset: &Arc<Ruleset>) -> Vec<(Position, String)> {
     if ruleset.scenarios.is_empty() {
         return Vec::new();
     }
@@ -120,9 +138,8 @@ fn scenario_failures(ruleset: &Arc<Ruleset>) -> Vec<String> {
     let mut runner = decide::scenario::Runner::of(ruleset);
     for scenario in &ruleset.scenarios {
         if let Err(lines) = runner.run(scenario) {
-            failures.extend(
-                lines.iter().map(|line| format!("{}: scenario `{}`: {line}", scenario.position, scenario.name)),
-            );
+            let told = |line| (scenario.position.clone(), format!("scenario `{}`: {line}", scenario.name));
+            failures.extend(lines.into_iter().map(told));
         }
     }
     failures

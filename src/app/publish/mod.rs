@@ -6,6 +6,7 @@
 
 mod activate;
 mod diff;
+mod follow;
 mod gate;
 mod pause;
 pub mod report;
@@ -13,15 +14,19 @@ mod revisions;
 mod start;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use diff::shared_directory;
 pub use diff::{FileChange, FileDiff, RevisionDiff};
+pub(in crate::app) use follow::Directory;
+pub use gate::failed_scenarios;
 pub(in crate::app) use pause::Kept;
 pub use pause::{PAUSES_MAX, Paused, ResumeInput, Resumed};
 pub use report::{Change, Finding, PublishReport, Published, Severity, Step};
 pub use revisions::KeptRevision;
 pub use start::Rules;
 pub(in crate::app) use start::{Start, start};
-pub(in crate::app) use watch::Directory;
 
 use std::sync::Arc;
 
@@ -47,6 +52,8 @@ impl From<rules::RuleErrors> for Refusal {
 pub struct RevisionInfo {
     /// How it became active.
     pub activation: Activation,
+    /// Its rules.
+    pub ruleset: Arc<Ruleset>,
     /// Errors of a newer edit that was refused; empty when there is none.
     pub refused: Vec<String>,
 }

@@ -4,7 +4,10 @@
 //! is written; it is acknowledged once it is on disk. So a slow disk holds the
 //! answer back, never the pause.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     app::{App, AppError},
@@ -14,9 +17,12 @@ use crate::{
 };
 
 use super::{gate, report::PublishReport, revisions::pausable_of};
+use crate::app::population::Occasion;
 
 /// Most things that are paused at the same time.
 pub const PAUSES_MAX: usize = 1_000;
+/// How often it is looked whether the pauses are on disk.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What pausing did.
 #[derive(Clone, Debug)]
@@ -100,7 +106,7 @@ impl App {
         self.keep_pauses(pauses.version, audit).map_err(|error| {
             AppError::Unavailable(format!(
                 "the {} `{}` is paused on the running service, but the pause could not be kept on disk ({error}): \
-                 ask again, or it ends with the service",
+                 it is tried every second, and until it succeeds the pause ends with the service",
                 stands.kind.name(),
                 stands.id
             ))
@@ -126,27 +132,65 @@ impl App {
         let hash = active.ruleset.hash;
         let mut report = PublishReport { revision: hash, active: Some(hash), ..PublishReport::default() };
         gate::weigh_rules(&candidate.ruleset, self.now(), &mut report);
-        self.weigh_reach(&active, &candidate, &mut report);
+        self.weigh_reach((&active, &candidate), Occasion::Resume, &mut report);
         if !input.force && !report.acceptable() {
             return Err(AppError::Refused(Box::new(report)));
         }
-        let pauses = {
-            let _pausing = self.pausing();
-            self.swap_pauses(self.pauses().without(input.kind, &input.id))
-        };
         let said = Pause { reason: Arc::clone(&input.reason), author: Arc::clone(&input.author), ..pause.clone() };
         let mut audit = AuditEntry { at: self.now(), ..audit_of(AuditAction::Resume, &said) };
         if input.force && !report.acceptable() {
             audit.force_reason = Arc::clone(&input.reason);
             audit.overridden = report.overridden();
         }
-        if let Err(error) = self.keep_pauses(pauses.version, Some(audit)) {
-            self.pauses_kept.lock().unwrap_or_else(PoisonError::into_inner).unwritten.pop();
+        let version = self.lift(pause, audit)?;
+        Ok(Resumed { changed: true, version, report })
+    }
+
+    /// Lifts a pause and keeps that on disk, or leaves it paused; answers the
+    /// version of the pauses. Nobody else writes meanwhile, so that no other
+    /// change takes a lifted pause to disk that is put back here.
+    fn lift(&self, pause: Pause, audit: AuditEntry) -> Result<u64, StoreError> {
+        let mut kept = self.kept();
+        let lifted = {
             let _pausing = self.pausing();
-            self.swap_pauses(self.pauses().with(pause));
-            return Err(error.into());
+            self.swap_pauses(self.pauses().without(pause.kind, &pause.id))
+        };
+        kept.unwritten.push(audit);
+        match self.write_pauses(&mut kept) {
+            Ok(()) => Ok(lifted.version),
+            Err(error) => {
+                // INVARIANT: under the lock the own entry is still the last
+                kept.unwritten.pop();
+                let _pausing = self.pausing();
+                let again = self.swap_pauses(self.pauses().with(pause));
+                self.metrics.pauses_unwritten(again.version.saturating_sub(kept.version));
+                Err(error)
+            }
         }
-        Ok(Resumed { changed: true, version: pauses.version, report })
+    }
+
+    /// Tries every second to keep on disk what of the pauses is not, as long as
+    /// the service runs.
+    pub async fn keep_pauses_written(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(KEEP_EVERY).await;
+            let app = Arc::clone(&self);
+            // one that panicked left the lock, and is tried again
+            let _ = tokio::task::spawn_blocking(move || app.write_what_is_unwritten()).await;
+        }
+    }
+
+    /// Blocking.
+    pub(super) fn write_what_is_unwritten(&self) {
+        let version = self.pauses().version;
+        let behind = version.saturating_sub(self.kept().version);
+        if behind == 0 {
+            return;
+        }
+        match self.keep_pauses(version, None) {
+            Ok(()) => tracing::info!(behind, "the pauses are on disk now"),
+            Err(error) => tracing::error!(behind, %error, "the pauses are in effect but not on disk"),
+        }
     }
 
     /// Held while the pauses change, only for a moment.
@@ -165,15 +209,28 @@ impl App {
     /// Keeps the pauses on disk with what the audit list says of the change;
     /// without a change only if this version is not there yet.
     fn keep_pauses(&self, version: u64, audit: Option<AuditEntry>) -> Result<(), StoreError> {
-        let mut kept = self.pauses_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         if audit.is_none() && kept.version >= version {
             return Ok(());
         }
         kept.unwritten.extend(audit);
+        self.write_pauses(&mut kept)
+    }
+
+    /// Held while the pauses are written.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.pauses_kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is paused now, with what the audit list does not have yet.
+    fn write_pauses(&self, kept: &mut Kept) -> Result<(), StoreError> {
         let latest = self.pauses();
-        self.store.save_pauses(&latest, &kept.unwritten)?;
-        *kept = Kept { version: latest.version, unwritten: Vec::new() };
-        Ok(())
+        let saved = self.store.save_pauses(&latest, &kept.unwritten);
+        if saved.is_ok() {
+            *kept = Kept { version: latest.version, unwritten: Vec::new() };
+        }
+        self.metrics.pauses_unwritten(latest.version.saturating_sub(kept.version));
+        saved
     }
 
     /// Gives back what decisions hold that are not handed off yet: open

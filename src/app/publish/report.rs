@@ -31,6 +31,9 @@ pub struct PublishReport {
     pub population: Option<PopulationDiff>,
     /// Limits of reach that the candidate breaks, a line each.
     pub reach_violations: Vec<String>,
+    /// What refuses nothing and is worth knowing, a line each; what the
+    /// comparison on real people noted is with its numbers.
+    pub notes: Vec<String>,
     /// How long each step took, in their order.
     pub timings: Vec<(Step, Duration)>,
 }
@@ -110,6 +113,13 @@ impl PublishReport {
     /// Whether the candidate may serve without force.
     pub fn acceptable(&self) -> bool {
         self.refusals().is_empty()
+    }
+
+    /// What was active before may be active again, whoever gains or loses by it:
+    /// breaches of reach limits become notes.
+    pub(super) fn excuse_reach(&mut self) {
+        let excused = self.reach_violations.drain(..);
+        self.notes.extend(excused.map(|line| format!("not judged, as this goes back: {line}")));
     }
 
     /// What the audit list keeps of the overridden checks.

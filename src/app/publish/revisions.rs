@@ -56,7 +56,9 @@ impl App {
     /// One of them is not kept, or does not compile any more.
     pub fn diff(&self, from: RulesetHash, to: RulesetHash) -> Result<RevisionDiff, AppError> {
         let (from_files, to_files) = (self.kept_files(from)?, self.kept_files(to)?);
-        let (before, after) = (self.ruleset(from)?, self.ruleset(to)?);
+        // replays wait for nobody who compares, and keep what they compiled
+        let compiled = |hash| self.compiled_ruleset(hash).map_or_else(|| self.recompiled(hash), Ok);
+        let (before, after) = (compiled(from)?, compiled(to)?);
         let files = diff::files(&from_files, &to_files);
         Ok(diff::offers(&before, &after, files))
     }

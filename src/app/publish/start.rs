@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     app::{App, OpenError},
-    domain::{Activation, RevisionOrigin, Timestamp},
+    domain::{Activation, RevisionOrigin, RulesetHash, Timestamp, time::SECOND_US},
     rules::{self, Ruleset, SourceFile},
     store::{Control, Store},
 };
@@ -15,6 +15,9 @@ use super::{Refusal, activate::new_active, check, gate};
 
 /// The rules directory as it was found: its files, or why they cannot be read.
 pub type Rules = Result<Vec<SourceFile>, Refusal>;
+
+/// How far back from the end of the log it is looked which rules were used.
+const LATEST_USED_US: i64 = 600 * SECOND_US;
 
 /// What serves first.
 pub(in crate::app) struct Start {
@@ -26,14 +29,13 @@ pub(in crate::app) struct Start {
 /// Finds what serves first. `now` is the time of a first activation.
 ///
 /// # Errors
-/// Nothing was ever active and the directory is refused; the store fails.
+/// Nothing ever served and the directory is refused; the store fails.
 pub(in crate::app) fn start(store: &Store, found: &Rules, now: Timestamp) -> Result<Start, OpenError> {
     let control = store.control()?;
     if let Some((ruleset, activation)) = last_good(store, &control, found)? {
         return Ok(Start { ruleset, activation, control });
     }
-    let files = found.as_ref().map_err(Refusal::clone)?;
-    let ruleset = check(files)?;
+    let (ruleset, files) = first(store, found)?;
     let activation = Activation {
         hash: ruleset.hash,
         at: now,
@@ -43,39 +45,93 @@ pub(in crate::app) fn start(store: &Store, found: &Rules, now: Timestamp) -> Res
         parent: control.active.as_ref().map(|active| active.hash),
         force_reason: "".into(),
     };
-    store.activate(&new_active(activation.clone(), &ruleset, files))?;
+    store.activate(&new_active(activation.clone(), &ruleset, &files))?;
     let control = Control { directory: Some(ruleset.hash), ..control };
     Ok(Start { ruleset, activation, control })
 }
 
-/// The revision that was active last and still compiles.
+/// The revision that was active last and still compiles. A row that cannot be
+/// read is passed over: an older revision is better than none.
 fn last_good(store: &Store, control: &Control, found: &Rules) -> Result<Option<(Arc<Ruleset>, Activation)>, OpenError> {
-    let Some(active) = &control.active else { return Ok(None) };
     // the same text under the paths of today, so that positions lead there
-    if let Ok(files) = found
+    if let (Some(active), Ok(files)) = (&control.active, found)
         && rules::hash_of(files) == active.hash
         && let Ok(ruleset) = gate::compile(files)
     {
         return Ok(Some((ruleset, active.clone())));
     }
+    if let Some(active) = &control.active
+        && let Some((ruleset, _)) = kept(store, active.hash)
+    {
+        return Ok(Some((ruleset, active.clone())));
+    }
     for revision in store.revisions()? {
-        let Some(files) = store.load_ruleset(revision.hash)? else { continue };
-        match gate::compile(&files) {
-            Ok(ruleset) if revision.hash == active.hash => return Ok(Some((ruleset, active.clone()))),
-            Ok(ruleset) => {
-                tracing::error!(revision = %revision.hash, "the last active revision is unreadable; an older one serves");
-                let at = revision.activated_at;
-                let (hash, author, comment) = (revision.hash, revision.author, revision.comment);
-                let (origin, parent, force_reason) = (revision.origin, revision.parent, revision.force_reason);
-                let activation = Activation { hash, at, author, comment, origin, parent, force_reason };
-                return Ok(Some((ruleset, activation)));
-            }
-            Err(lines) => {
-                tracing::error!(revision = %revision.hash, "a kept revision does not compile: {}", lines.join("; "));
-            }
-        }
+        let Some((ruleset, _)) = kept(store, revision.hash) else { continue };
+        tracing::error!(revision = %revision.hash, "the last active revision is unreadable; an older one serves");
+        let at = revision.activated_at;
+        let (hash, author, comment) = (revision.hash, revision.author, revision.comment);
+        let (origin, parent, force_reason) = (revision.origin, revision.parent, revision.force_reason);
+        let activation = Activation { hash, at, author, comment, origin, parent, force_reason };
+        return Ok(Some((ruleset, activation)));
     }
     Ok(None)
+}
+
+/// What serves when no revision is known: the directory when its files are
+/// sound, or served before; otherwise rules that served before, of a data
+/// directory from before revisions were kept.
+///
+/// # Errors
+/// The directory is refused, and nothing that served before compiles.
+fn first(store: &Store, found: &Rules) -> Result<(Arc<Ruleset>, Vec<SourceFile>), OpenError> {
+    let mut served = store.kept_rulesets()?;
+    let refusal = match found {
+        // what served before is not checked again: it only has to compile
+        Ok(files) if served.contains(&rules::hash_of(files)) => match gate::compile(files) {
+            Ok(ruleset) => return Ok((ruleset, files.clone())),
+            Err(lines) => Refusal(lines),
+        },
+        Ok(files) => match check(files) {
+            Ok(ruleset) => return Ok((ruleset, files.clone())),
+            Err(refusal) => refusal,
+        },
+        Err(refusal) => refusal.clone(),
+    };
+    if !served.is_empty() {
+        let latest = latest_used(store)?;
+        served.sort_by_key(|hash| Some(*hash) != latest);
+    }
+    for hash in served {
+        if let Some(good) = kept(store, hash) {
+            tracing::error!(revision = %hash, "the rules directory is refused; rules that served before serve on");
+            return Ok(good);
+        }
+    }
+    Err(refusal.into())
+}
+
+/// A kept revision that can be read and compiles.
+fn kept(store: &Store, hash: RulesetHash) -> Option<(Arc<Ruleset>, Vec<SourceFile>)> {
+    let lines = match store.load_ruleset(hash) {
+        Ok(None) => return None,
+        Ok(Some(files)) => match gate::compile(&files) {
+            Ok(ruleset) => return Some((ruleset, files)),
+            Err(lines) => lines.join("; "),
+        },
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(revision = %hash, "a kept revision cannot serve: {lines}");
+    None
+}
+
+/// The rules of the last decision of the log, if it is near its end.
+fn latest_used(store: &Store) -> Result<Option<RulesetHash>, OpenError> {
+    let mut latest = None;
+    store.scan_decisions(Some(store.latest_time().plus_us(-LATEST_USED_US)), None, &mut |stored| {
+        latest = Some(stored.record.ruleset);
+        true
+    })?;
+    Ok(latest)
 }
 
 impl App {
@@ -83,8 +139,11 @@ impl App {
     /// the service was down is published as one while it runs.
     pub(in crate::app) fn take_first(&self, found: &Rules) {
         match found {
-            Ok(files) => self.take_files(files),
-            Err(Refusal(lines)) => self.refuse_directory(lines.clone()),
+            // what fails here is tried again by who watches the directory
+            Ok(files) => {
+                self.take_files(files);
+            }
+            Err(Refusal(lines)) => self.refuse_unreadable(lines.clone()),
         }
     }
 }

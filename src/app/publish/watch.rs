@@ -4,36 +4,34 @@
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use crate::{
     app::{App, AppError, gently},
-    domain::{RevisionOrigin, RulesetHash},
+    domain::RevisionOrigin,
     learn, rules,
 };
 
-use super::{Refusal, report::Change};
+use super::{
+    Refusal, RevisionInfo,
+    follow::{Directory, RefusedFiles},
+    report::Change,
+};
 
 /// How often the rules directory is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// An edit counts as settled once so many looks after it found the same: 300 ms
 /// without a write. Who writes more slowly must rename into place.
 const SETTLED_LOOKS: u32 = 3;
+/// What could not be looked at or taken, for want of a disk or a thread, is
+/// tried again after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Directories deeper than this are not looked at.
 const DEPTH_MAX: usize = 16;
 /// Who an edit of the directory is by.
 const AUTHOR: &str = "directory";
-
-/// What is known of the directory.
-#[derive(Debug, Default)]
-pub(in crate::app) struct Directory {
-    /// The hash of the files that were taken last.
-    pub taken: Option<RulesetHash>,
-    /// The hash of the files that are refused now.
-    pub refused: Option<RulesetHash>,
-}
 
 impl App {
     /// Publishes every settled edit of a rules directory, for ever. The first
@@ -43,15 +41,20 @@ impl App {
         let mut looks = Looks::default();
         loop {
             let looked_at = dir.clone();
-            let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&looked_at)).await else { continue };
+            let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&looked_at)).await else {
+                tokio::time::sleep(RETRY_AFTER).await;
+                continue;
+            };
+            let mut pause = WATCH_EVERY;
             if looks.settled(now) {
                 let (app, dir) = (Arc::clone(&self), dir.clone());
-                let taken = gently::run(move || app.take_directory(&dir, now)).await;
-                if !matches!(taken, Some(Taken::Moving)) {
-                    looks.taken = Some(now);
+                match gently::run(move || app.take_directory(&dir, now)).await {
+                    Some(Taken::Whole) => looks.taken = Some(now),
+                    Some(Taken::Moving) => {}
+                    Some(Taken::Failed) | None => pause = RETRY_AFTER,
                 }
             }
-            tokio::time::sleep(WATCH_EVERY).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -64,40 +67,64 @@ impl App {
         }
         match read {
             Ok(files) => self.take_files(&files),
-            Err(errors) => self.refuse_directory(Refusal::from(errors).0),
+            // it may be the disk: reading it again costs little
+            Err(errors) => {
+                self.refuse_unreadable(Refusal::from(errors).0);
+                Taken::Failed
+            }
         }
-        Taken::Whole
     }
 
-    /// Publishes the files of the directory, unless they are those taken last:
-    /// what a call published since then stays active.
-    pub(super) fn take_files(&self, files: &[rules::SourceFile]) {
+    /// Refuses a directory that cannot be read.
+    pub(super) fn refuse_unreadable(&self, lines: Vec<String>) {
+        self.directory().refused = None;
+        self.refuse_directory(lines);
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the files of the directory, unless they are those taken last or
+    /// would undo what a call made active since then.
+    pub(super) fn take_files(&self, files: &[rules::SourceFile]) -> Taken {
         let hash = rules::hash_of(files);
+        let active = self.current().ruleset.hash;
+        let now = RefusedFiles { hash, against: active };
+        let astray = self.astray(hash);
         let (taken, refused) = {
-            let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = (directory.taken, directory.refused.take());
-            directory.refused = before.1.filter(|refused| *refused == hash);
-            before
+            let mut directory = self.directory();
+            directory.read = Some(hash);
+            directory.refused = directory.refused.filter(|refused| *refused == now);
+            (directory.taken, directory.refused)
         };
         if taken == Some(hash) {
-            return self.nothing_refused();
+            self.note_refused(Vec::new());
+            return Taken::Whole;
         }
-        if refused == Some(hash) {
-            return;
+        if let Some(line) = astray {
+            self.refuse_directory(vec![line]);
+            return Taken::Whole;
+        }
+        if refused.is_some() {
+            return Taken::Whole;
         }
         let change = Change {
             author: AUTHOR.into(),
             comment: "".into(),
             origin: RevisionOrigin::Directory,
             force: None,
-            expected: None,
+            // a call in between is not undone
+            expected: Some(active),
         };
         let published = self.publish(files, &change);
         {
-            let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut directory = self.directory();
             match &published {
                 Ok(_) => directory.taken = Some(hash),
-                Err(AppError::Refused(_)) => directory.refused = Some(hash),
+                Err(AppError::Refused(report)) => {
+                    directory.refused = Some(RefusedFiles { hash, against: report.active.unwrap_or_default() });
+                }
                 Err(_) => {}
             }
         }
@@ -106,19 +133,34 @@ impl App {
                 if published.changed {
                     tracing::info!(revision = %hash, "rules published");
                 }
+                Taken::Whole
             }
-            Err(AppError::Refused(report)) => self.refuse_directory(report.refusals()),
-            Err(error) => self.refuse_directory(vec![format!("keeping revision `{hash}`: {error}")]),
+            Err(AppError::Refused(report)) => {
+                self.refuse_directory(report.refusals());
+                Taken::Whole
+            }
+            // a call was first: looked at again against what it made active
+            Err(AppError::Aborted(_)) => Taken::Moving,
+            Err(error) => {
+                self.refuse_directory(vec![format!("keeping revision `{hash}`: {error}")]);
+                Taken::Failed
+            }
         }
     }
 
-    pub(super) fn refuse_directory(&self, lines: Vec<String>) {
-        let active = self.current().ruleset.hash;
+    /// Tells why the directory is not served; the same lines only once.
+    fn refuse_directory(&self, lines: Vec<String>) {
+        let RevisionInfo { activation, refused, .. } = self.revision();
+        if refused == lines {
+            return;
+        }
+        let active = activation.hash;
         tracing::error!(mistakes = lines.len(), %active, "the rules directory is refused; the old revision serves on");
         for line in &lines {
             tracing::error!("{line}");
         }
-        self.note_refusal(lines);
+        self.metrics.reloaded(lines.len());
+        self.note_refused(lines);
     }
 
     /// Puts newly learned response rates into the snapshot, until the store closes.
@@ -138,11 +180,14 @@ impl App {
 }
 
 /// What became of a look at the files.
-enum Taken {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
     /// They were read whole, and published or refused.
     Whole,
     /// They changed while they were read.
     Moving,
+    /// They could not be read, or not be kept: try again.
+    Failed,
 }
 
 /// The looks at a directory so far.
@@ -183,12 +228,16 @@ fn collect(dir: &Path, depth: usize, entries: &mut Vec<Entry>) {
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        let Ok(meta) = std::fs::metadata(&path) else { continue };
+        // A link that leads nowhere counts too: taking it away is an edit.
+        let Ok(meta) = std::fs::metadata(&path) else {
+            entries.push((path, 0, 0, 0, [0; 4]));
+            continue;
+        };
         if meta.is_dir() {
             if depth < DEPTH_MAX {
                 collect(&path, depth + 1, entries);
             }
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+        } else if meta.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
             let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
             entries.push((path, meta.dev(), meta.ino(), meta.len(), times));
         }
@@ -226,6 +275,12 @@ mod tests {
         assert_eq!(fingerprint(dir.path()), before);
         std::os::unix::fs::symlink("..two", path("..next")).unwrap();
         std::fs::rename(path("..next"), path("..data")).unwrap();
-        assert_ne!(fingerprint(dir.path()), before);
+        let after = fingerprint(dir.path());
+        assert_ne!(after, before);
+        // what leads nowhere counts, what is no regular file does not
+        let _listener = std::os::unix::net::UnixListener::bind(path("c.yaml")).unwrap();
+        assert_eq!(fingerprint(dir.path()), after);
+        std::os::unix::fs::symlink("nowhere", path("d.yaml")).unwrap();
+        assert_ne!(fingerprint(dir.path()), after);
     }
 }

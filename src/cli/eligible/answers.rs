@@ -45,13 +45,16 @@ impl Desk<'_> {
         let mut buffers = EligibilityBuffers::default();
         for (number, line) in lines {
             answers.lines += 1;
-            match self.reader.read(*number, line) {
-                Ok(someone) => self.tell(&someone, &mut buffers, &mut answers.text),
+            match self.reader.read(line) {
+                Ok(someone) => self.tell((*number, &someone), &mut buffers, &mut answers.text),
                 Err(refused) => {
                     answers.refused += 1;
                     answers.mistakes.extend(refused.mistakes.iter().map(|mistake| format!("{number}: {mistake}")));
                     if self.json {
-                        let told = json!({"id": refused.id, "line": number, "error": refused.mistakes});
+                        let mut told = json!({"line": number, "error": refused.mistakes});
+                        if let Some(id) = refused.id {
+                            told["id"] = Json::from(id);
+                        }
                         push(&mut answers.text, &told);
                     }
                 }
@@ -60,23 +63,25 @@ impl Desk<'_> {
         answers
     }
 
-    fn tell(&self, someone: &Someone, buffers: &mut EligibilityBuffers, text: &mut String) {
+    fn tell(&self, (line, someone): (u64, &Someone), buffers: &mut EligibilityBuffers, text: &mut String) {
+        let named = Named { id: someone.id.as_deref(), line };
         let person = someone.person(self.at);
         let eligible = self.eligibility.of_person(&person, buffers);
         if let Some(slot) = self.explained {
             let eligible = eligible.contains(slot);
             let facts = self.eligibility.facts_of(&person, buffers);
-            return self.explain(&someone.id, (slot, eligible), &facts, text);
+            return self.explain(named, (slot, eligible), &facts, text);
         }
         let names = eligible.iter().map(|slot| &*self.rules.offer(slot).name_id);
         if !self.json {
             let names: Vec<&str> = names.collect();
             // writing into a string cannot fail
-            let _ = writeln!(text, "{}: {}", someone.id, names.join(", "));
+            let _ = writeln!(text, "{named}: {}", names.join(", "));
             return;
         }
         // written in this order; an object of `serde_json` sorts its names
-        let _ = write!(text, "{{\"id\":{},\"eligible\":", Json::from(someone.id.as_str()));
+        let (key, value) = named.json();
+        let _ = write!(text, "{{\"{key}\":{value},\"eligible\":");
         list(text, names);
         if self.unknown {
             text.push_str(",\"unknown\":");
@@ -100,17 +105,40 @@ impl Desk<'_> {
         })
     }
 
-    fn explain(&self, id: &str, (slot, eligible): (OfferSlot, bool), facts: &Facts<'_>, text: &mut String) {
+    fn explain(&self, named: Named<'_>, (slot, eligible): (OfferSlot, bool), facts: &Facts<'_>, text: &mut String) {
         let offer = self.rules.offer(slot);
         let whys = whys(offer, facts);
         if self.json {
             let failed: Vec<Json> = whys.iter().map(Why::json).collect();
-            return push(text, &json!({"id": id, "offer": &*offer.name_id, "eligible": eligible, "failed": failed}));
+            let (key, value) = named.json();
+            return push(text, &json!({key: value, "offer": &*offer.name_id, "eligible": eligible, "failed": failed}));
         }
         let verdict = if eligible { "eligible" } else { "not eligible" };
-        let _ = writeln!(text, "{id}: {verdict} for {}", offer.name_id);
+        let _ = writeln!(text, "{named}: {verdict} for {}", offer.name_id);
         for why in &whys {
             let _ = writeln!(text, "  {}", why.in_words());
+        }
+    }
+}
+
+/// Who is spoken of: by their id, else by their line.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    id: Option<&'a str>,
+    line: u64,
+}
+
+impl Named<'_> {
+    fn json(self) -> (&'static str, Json) {
+        self.id.map_or(("line", Json::from(self.line)), |id| ("id", Json::from(id)))
+    }
+}
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.id {
+            Some(id) => f.write_str(id),
+            None => write!(f, "line {}", self.line),
         }
     }
 }
@@ -134,6 +162,9 @@ fn runs(offer: &Offer, now: Timestamp) -> bool {
     !offer.paused && from.is_none_or(|from| now >= from) && until.is_none_or(|until| now < until)
 }
 
+/// The part of an offer that its own `paused` is.
+const PAUSED: &str = "paused";
+
 /// What keeps an offer from a person.
 struct Why {
     part: &'static str,
@@ -149,7 +180,7 @@ fn whys(offer: &Offer, facts: &Facts<'_>) -> Vec<Why> {
         whys.push(Why { part, text, position: offer.position.to_string(), read, truth: "false" });
     };
     if offer.paused {
-        plain("paused", "paused: true".to_owned(), String::new());
+        plain(PAUSED, "`paused: true`".to_owned(), String::new());
     }
     if !runs(offer, facts.now) && !offer.paused {
         let (from, until) = offer.schedule;
@@ -187,6 +218,9 @@ impl Why {
 
     fn in_words(&self) -> String {
         let Why { part, text, position, read, truth } = self;
+        if *part == PAUSED {
+            return format!("{position}: the offer has {text}");
+        }
         let read = if read.is_empty() { String::new() } else { format!(": {read}") };
         format!("{position}: {part} `{text}` is {truth}{read}")
     }

@@ -23,7 +23,7 @@ use super::{
 /// The longest line that is read, bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// What a case holds.
-const KEYS: [&str; 3] = ["expr", "given", "at"];
+const KEYS: [&str; 4] = ["id", "expr", "given", "at"];
 
 /// Answers every line of a file, or of standard input for `-`.
 ///
@@ -45,7 +45,7 @@ pub fn run(desk: &mut Desk<'_>, path: &Path, at: Timestamp) -> anyhow::Result<Ex
     }
 }
 
-/// Answers lines until there are no more. Blank lines are left out.
+/// Answers lines until there are no more: one each, also the blank ones.
 pub fn answer_all<R: Read>(
     desk: &mut Desk<'_>,
     reader: &mut BufReader<R>,
@@ -58,10 +58,8 @@ pub fn answer_all<R: Read>(
         if !next_line(reader, &mut raw)? {
             break;
         }
-        if !raw.trim_ascii().is_empty() {
-            let answer = answer_line(desk, &raw, (number, at));
-            writeln!(writer, "{answer}")?;
-        }
+        let answer = answer_line(desk, &raw, (number, at));
+        writeln!(writer, "{answer}")?;
         // Whoever writes a line and waits for its answer gets it.
         if reader.buffer().is_empty() {
             writer.flush()?;
@@ -90,25 +88,36 @@ fn next_line<R: Read>(reader: &mut BufReader<R>, raw: &mut Vec<u8>) -> io::Resul
     }
 }
 
+/// Answers a line. Faults of the line itself have `input_line` and
+/// `input_column`; `line` and `column` are places in the expression.
 fn answer_line(desk: &mut Desk<'_>, raw: &[u8], (number, at): (u64, Timestamp)) -> Json {
-    let error =
-        |column: usize, message: String| json!({"error": {"line": number, "column": column, "message": message}});
-    if raw.len() > LINE_BYTES_MAX {
-        return error(1, format!("line {number} has more than {LINE_BYTES_MAX} bytes"));
+    let fault = |message: String| json!({"error": {"input_line": number, "message": message}});
+    // without the line feed a line that is cut off ends where it was cut
+    let line = raw.trim_ascii_end();
+    if line.is_empty() {
+        return fault("empty line".to_owned());
     }
-    let case = match serde_json::from_slice::<Map<String, Json>>(raw) {
+    if raw.len() > LINE_BYTES_MAX {
+        return fault(format!("the line has more than {LINE_BYTES_MAX} bytes"));
+    }
+    let case = match serde_json::from_slice::<Map<String, Json>>(line) {
         Ok(case) => case,
         Err(wrong) => {
             let why = wrong.to_string();
             let why = why.split(" at line ").next().unwrap_or_default();
-            let column = wrong.column().max(1);
-            return error(column, format!("line {number} is not a JSON object with `expr` and `given`: {why}"));
+            let column = if wrong.is_eof() { line.len() + 1 } else { wrong.column().max(1) };
+            let message = format!("not a JSON object with `expr` and `given`: {why}");
+            return json!({"error": {"input_line": number, "input_column": column, "message": message}});
         }
     };
-    match Case::read(&case, at) {
-        Ok(case) => case.answer(desk),
-        Err(message) => json!({"error": {"message": format!("line {number}: {message}")}}),
+    let mut answer = match Case::read(&case, at) {
+        Ok(read) => read.answer(desk),
+        Err(message) => fault(message),
+    };
+    if let (Some(id), Json::Object(fields)) = (case.get("id"), &mut answer) {
+        fields.insert("id".to_owned(), id.clone());
     }
+    answer
 }
 
 struct Case<'j> {
@@ -192,13 +201,16 @@ not JSON
 {"expr": "now", "at": "2011-01-01"}
 {"expr": "now", "at": "soon"}
 {"exp": "now"}
-{"expr": "1 / 0 > 1", "given": null}
+{"expr": "1 / 0 > 1", "given": null, "id": 7}
+{"expr": "1", "id": {"case": "b"}}
+{"expr": "1
 "#;
         let wanted = [
             r#"{"value":true}"#,
             r#"{"value":false}"#,
+            r#"{"error":{"input_line":3,"message":"empty line"}}"#,
             r#"{"unknown":["p.age"],"value":"unknown"}"#,
-            r#"{"error":{"column":2,"line":5,"message":"line 5 is not a JSON object with `expr` and `given`: expected ident"}}"#,
+            r#"{"error":{"input_column":2,"input_line":5,"message":"not a JSON object with `expr` and `given`: expected ident"}}"#,
             r#"{"error":{"column":9,"line":1,"message":"a value is missing before `>`"}}"#,
             r#"{"value":true}"#,
             r#"{"error":{"column":69,"line":7,"message":"unknown attribute `p.agee`; did you mean `p.age`?","path":"schema.yaml"}}"#,
@@ -206,9 +218,11 @@ not JSON
             r#"{"value":2.5}"#,
             r#"{"error":{"message":"given: `p.age` (int) is a string: give a whole number; unknown attribute `p.agee`; did you mean `p.age`"}}"#,
             r#"{"value":"2011-01-01T00:00:00Z"}"#,
-            r#"{"error":{"message":"line 13: `soon` is not a time: write it as `2026-01-31T12:00:00Z` or `2026-01-31`"}}"#,
-            r#"{"error":{"message":"line 14: unknown key `exp`; did you mean `expr`"}}"#,
-            r#"{"unknown":[],"value":"unknown"}"#,
+            r#"{"error":{"input_line":13,"message":"`soon` is not a time: write it as `2026-01-31T12:00:00Z` or `2026-01-31`"}}"#,
+            r#"{"error":{"input_line":14,"message":"unknown key `exp`; did you mean `expr`"}}"#,
+            r#"{"id":7,"reason":"a calculation has no result","unknown":[],"value":"unknown"}"#,
+            r#"{"id":{"case":"b"},"value":1}"#,
+            r#"{"error":{"input_column":12,"input_line":17,"message":"not a JSON object with `expr` and `given`: EOF while parsing a string"}}"#,
         ];
         assert_eq!(answers(lines), wanted);
     }
@@ -217,7 +231,7 @@ not JSON
     fn a_line_that_is_too_long_is_refused_by_itself() {
         let long = format!("{{\"expr\": \"{}\"}}\n{{\"expr\": \"1\"}}", "x".repeat(LINE_BYTES_MAX));
         let answers = answers(&long);
-        assert!(answers[0].contains("line 1 has more than"), "{}", answers[0]);
+        assert!(answers[0].contains("the line has more than"), "{}", answers[0]);
         assert_eq!(answers[1], r#"{"value":1}"#);
     }
 }

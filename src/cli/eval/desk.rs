@@ -13,6 +13,9 @@ use crate::{
 /// Most expressions kept compiled.
 const KEPT_MAX: usize = 10_000;
 
+/// Why something is unknown although nothing is missing.
+const NO_RESULT: &str = "a calculation has no result";
+
 type Compiled = Rc<Result<Expression, Vec<RuleError>>>;
 
 /// A vocabulary and the expressions compiled against it.
@@ -63,7 +66,7 @@ impl<'v> Desk<'v> {
     /// An answer for people.
     pub fn in_words(&self, answer: &Answer) -> String {
         match answer {
-            Answer::Unknown(missing) if missing.is_empty() => "unknown: a calculation has no result".into(),
+            Answer::Unknown(missing) if missing.is_empty() => format!("unknown: {NO_RESULT}"),
             Answer::Unknown(missing) => format!("unknown: missing {}", self.names(missing).join(", ")),
             Answer::Value(Value::Money(minor)) => {
                 let currency = &self.vocabulary.currency;
@@ -77,6 +80,9 @@ impl<'v> Desk<'v> {
     /// An answer as JSON: `{"value": ...}`.
     pub fn in_json(&self, answer: &Answer) -> Json {
         match answer {
+            Answer::Unknown(missing) if missing.is_empty() => {
+                json!({"value": "unknown", "unknown": [], "reason": NO_RESULT})
+            }
             Answer::Unknown(missing) => json!({"value": "unknown", "unknown": self.names(missing)}),
             known => json!({"value": self.value(known)}),
         }

@@ -78,7 +78,9 @@ impl Local {
         let len = part_len(self.people.len());
         let part = |people| Part { people, frame: Given::default(), now };
         let crowds = self.people.chunks_mut(len).map(|people| Box::new(part(people)) as Box<dyn Crowd>).collect();
-        let answer = population::reach(&reach(Edit { before: &self.before, after: &after }, crowds));
+        let reached = reach(Edit { before: &self.before, after: &after }, crowds)?;
+        reached.notes.iter().for_each(|note| eprintln!("{note}"));
+        let answer = population::reach(&reached);
         if !self.fixed {
             self.before = after;
         }
@@ -97,7 +99,7 @@ fn read(path: &Path, rules: &Ruleset) -> anyhow::Result<Vec<Kept>> {
         if line.trim().is_empty() {
             continue;
         }
-        match reader.read(number, &line) {
+        match reader.read(&line) {
             Ok(someone) => people.push(Kept::of(someone)),
             Err(wrong) => {
                 refused += 1;

@@ -154,6 +154,7 @@ pub fn condition(rules: &Ruleset, text: &str) -> Arc<Condition> {
         segments: &segments,
         macros: &segments,
         parsed: None,
+        lost: Default::default(),
     };
     Arc::new(Condition::compile(text, &origin(), &env).expect("a valid condition"))
 }
@@ -166,12 +167,18 @@ pub fn number(rules: &Ruleset, text: &str) -> Number {
         segments: &segments,
         macros: &segments,
         parsed: None,
+        lost: Default::default(),
     };
     Number::compile(text, &origin(), &env).expect("a valid number")
 }
 
 pub fn template(rules: &Ruleset, text: &str) -> Template {
-    let env = TemplateEnv { schema: &rules.schema, links: &["shop".into()], currency: rules.currency };
+    let env = TemplateEnv {
+        schema: &rules.schema,
+        links: &["shop".into()],
+        currency: rules.currency,
+        lost: Default::default(),
+    };
     Template::compile(text, &origin(), Escape::None, &env).expect("a valid template")
 }
 

@@ -39,7 +39,7 @@ pub fn diff(diff: &PopulationDiff) -> proto::PopulationDiff {
 fn segment(change: &SegmentChange) -> proto::SegmentReach {
     proto::SegmentReach {
         segment: change.segment.to_string(),
-        profiles: change.people as u64,
+        profiles: Some(change.people as u64),
         gained: change.gained as u64,
         lost: change.lost as u64,
     }
@@ -63,13 +63,15 @@ pub fn reach(reach: &Reach) -> proto::EvaluateReachResponse {
         offers_left_out: reach.offers_left_out as u64,
         offers_unchanged: reach.offers_unchanged as u64,
         errors: Vec::new(),
+        customers: reach.population as u64,
     }
 }
 
 fn reached(segment: &population::SegmentReached) -> proto::SegmentReach {
     proto::SegmentReach {
         segment: segment.segment.to_string(),
-        profiles: 0,
+        // segments are looked into only for whom something changes
+        profiles: None,
         gained: segment.gained as u64,
         lost: segment.lost as u64,
     }

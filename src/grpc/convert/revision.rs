@@ -1,6 +1,6 @@
 //! Revisions, their reports, pauses and the audit list on the wire.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     app::{self, AppError, Change, Finding, KeptRevision, PublishReport, Published, RevisionDiff, Violation},
@@ -102,18 +102,10 @@ impl Fields {
         if files.is_empty() {
             self.wrong("files", "is empty: give every file of the revision");
         }
+        let mut known = HashSet::new();
         for (at, file) in files.iter().enumerate() {
-            let wrong = match &*file.path {
-                "" => Some("is required".to_owned()),
-                path if path.len() > PATH_BYTES_MAX => {
-                    Some(format!("has {} bytes: at most {PATH_BYTES_MAX}", path.len()))
-                }
-                path if path.chars().any(char::is_control) => Some("has control characters".to_owned()),
-                path if !path.ends_with(".yaml") && !path.ends_with(".yml") => {
-                    Some(format!("{} does not end in `.yaml` or `.yml`", quoted(path)))
-                }
-                _ => None,
-            };
+            let twice = || format!("{} is given twice", quoted(&file.path));
+            let wrong = path_fault(&file.path).or_else(|| (!known.insert(&*file.path)).then(twice));
             if let Some(description) = wrong {
                 self.wrong(&format!("files[{at}].path"), description);
             }
@@ -129,6 +121,22 @@ impl Fields {
             return None;
         }
         Some(self.reason("force_reason", reason))
+    }
+}
+
+/// What is wrong with the path of a rule file. It stays below whatever
+/// directory it is written into.
+fn path_fault(path: &str) -> Option<String> {
+    let outside = || path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..");
+    match path {
+        "" => Some("is required".to_owned()),
+        path if path.len() > PATH_BYTES_MAX => Some(format!("has {} bytes: at most {PATH_BYTES_MAX}", path.len())),
+        path if path.chars().any(char::is_control) => Some("has control characters".to_owned()),
+        path if outside() => Some(format!("{} leads out of the directory: give a path below it", quoted(path))),
+        path if !path.ends_with(".yaml") && !path.ends_with(".yml") => {
+            Some(format!("{} does not end in `.yaml` or `.yml`", quoted(path)))
+        }
+        _ => None,
     }
 }
 
@@ -274,6 +282,7 @@ pub fn report(report: &PublishReport) -> proto::PublishReport {
         scenario_failures: report.scenario_failures.clone(),
         population: report.population.as_ref().map(population::diff),
         reach_violations: report.reach_violations.clone(),
+        notes: report.notes.clone(),
         timings: report
             .timings
             .iter()
@@ -307,5 +316,28 @@ pub fn audit(entry: &AuditEntry) -> proto::AuditEntry {
         previous_revision: entry.previous.map_or_else(String::new, |previous| previous.to_string()),
         force_reason: entry.force_reason.to_string(),
         overridden: entry.overridden.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_below_its_directory() {
+        let read = |paths: &[&str]| -> Vec<String> {
+            let file = |path: &&str| proto::RuleFile { path: (*path).to_owned(), text: String::new() };
+            let mut fields = Fields::default();
+            let _ = fields.files(paths.iter().map(file).collect());
+            fields.violations.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect()
+        };
+        assert_eq!(read(&["a.yaml", "rules/b..c.yml", "./d.yaml"]), Vec::<String>::new());
+        for outside in ["../evil.yaml", "/tmp/x.yaml", "a/../../b.yaml", "a\\..\\b.yaml"] {
+            let told = read(&[outside]);
+            assert!(told.len() == 1 && told[0].contains("leads out of"), "{outside}: {told:?}");
+        }
+        assert!(read(&["a\nb.yaml"])[0].contains("control"));
+        let twice = read(&["a.yaml", "b.yaml", "a.yaml"]);
+        assert!(twice.len() == 1 && twice[0].starts_with("files[2].path: `a.yaml`"), "{twice:?}");
     }
 }

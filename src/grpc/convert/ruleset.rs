@@ -19,7 +19,8 @@ pub const PAGE_DEFAULT: usize = 100;
 pub const PAGE_MAX: usize = 1_000;
 
 /// The active revision on the wire.
-pub fn revision(ruleset: &Ruleset, info: RevisionInfo) -> proto::GetActiveRevisionResponse {
+pub fn revision(info: RevisionInfo) -> proto::GetActiveRevisionResponse {
+    let ruleset = &info.ruleset;
     proto::GetActiveRevisionResponse {
         revision: ruleset.hash.to_string(),
         activated_at: Some(timestamp(info.activation.at)),

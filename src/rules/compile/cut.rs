@@ -33,10 +33,10 @@ const KEY: &str = "offers:";
 /// Each item begins with `- ` in one column and goes on in deeper columns until
 /// the next, so that every line belongs to one item whatever is in it: a quoted
 /// text or a bracket that would reach over the border is not closed in its part,
-/// which then cannot be read alone. Anchors, aliases, directives, markers of
+/// which then cannot be read alone. `\r\n` ends a line like `\n`. Anchors, aliases, directives, markers of
 /// documents, tabs in indentation are left to the parser of the whole file.
 pub fn cut(text: &str) -> Option<Cut<'_>> {
-    if text.bytes().any(|byte| matches!(byte, b'\r' | 0)) || text.starts_with('\u{feff}') || may_refer(text) {
+    if text.contains('\0') || has_bare_return(text) || text.starts_with('\u{feff}') || may_refer(text) {
         return None;
     }
     let mut cut = Cut { rest: String::new(), key_line: 0, pieces: Vec::new() };
@@ -119,13 +119,19 @@ impl Shape {
         let text = line.trim_start_matches(' ');
         let indent = line.len() - text.len();
         match text.as_bytes().first() {
-            None | Some(b'\n' | b'#') => Some(Shape::Empty),
+            None | Some(b'\n' | b'\r' | b'#') => Some(Shape::Empty),
             Some(b'\t') => None,
             Some(b'%') if indent == 0 => None,
             _ if indent == 0 && (text.starts_with("---") || text.starts_with("...")) => None,
             _ => Some(Shape::Text { indent, item: text.starts_with("- ") }),
         }
     }
+}
+
+/// Whether a carriage return stands elsewhere than before a line feed: there it
+/// is a line break by itself, or a part of quoted text.
+fn has_bare_return(text: &str) -> bool {
+    text.match_indices('\r').any(|(at, _)| text.as_bytes().get(at + 1) != Some(&b'\n'))
 }
 
 /// Whether a text may hold an anchor, an alias or a merge: what one part says

@@ -12,7 +12,6 @@ use crate::rules::{
     read::Fields,
     report::{Noun, Report},
     source::{Mark, Node},
-    suggest::did_you_mean,
 };
 
 /// One declaration with an id.
@@ -198,7 +197,7 @@ impl<T: Copy> Names<T> {
     pub fn resolve(&self, report: &mut Report<'_>, mark: Mark, name: &str) -> Option<T> {
         let found = self.find(name);
         if found.is_none() && report.knows_all(self.noun) {
-            let hint = did_you_mean(name, self.known.keys().map(|known| &**known));
+            let hint = report.did_you_mean(name, self.known.keys().map(|known| &**known));
             let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
             report.error(mark, format!("unknown {} `{shown}`{hint}", self.noun.name()));
         }

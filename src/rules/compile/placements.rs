@@ -9,7 +9,6 @@ use crate::{
         keys::{DATA_FIELD, GROUP, ISSUE, PLACEMENT},
         report::{Noun, Report},
         source::Node,
-        suggest::did_you_mean,
     },
 };
 
@@ -99,7 +98,7 @@ fn fallback(report: &mut Report<'_>, node: &Node, fields: &[DataField]) -> Optio
     for (key, value) in report.entries(node)? {
         let Some(field) = fields.iter().find(|field| field.name == key.text) else {
             if report.knows_all(Noun::DataField) {
-                let hint = did_you_mean(&key.text, fields.iter().map(|field| &*field.name));
+                let hint = report.did_you_mean(&key.text, fields.iter().map(|field| &*field.name));
                 let shown = key.text.escape_debug();
                 report.error(key.mark, format!("the placement declares no data field `{shown}`{hint}"));
             }

@@ -6,6 +6,7 @@ use crate::{
     domain::{Currency, Schema},
     rules::{
         CompileEnv, Condition, Escape, Expression, Number, Segment, SegmentSource, Template, TemplateEnv,
+        compile_env::Lost,
         condition::ParsedTexts,
         keys::{MACRO, SEGMENT, Section},
         report::{Noun, Report},
@@ -50,9 +51,8 @@ pub struct Texts<'s> {
     segments: Named,
     macros: Named,
     parsed: &'s ParsedTexts,
-    /// Whether everything the texts may name was read; else what they name
-    /// cannot be judged.
-    complete: bool,
+    /// What the texts may name and could not be read.
+    lost: Lost,
 }
 
 impl<'s> Texts<'s> {
@@ -64,8 +64,8 @@ impl<'s> Texts<'s> {
     ) -> (Self, Vec<Segment>) {
         let (segments, segment_nodes) = named(report, top, ("segments", &SEGMENT, "when", Noun::Segment));
         let (macros, macro_nodes) = named(report, top, ("macros", &MACRO, "expression", Noun::Macro));
-        let complete = report.knows_schema();
-        let texts = Self { schema, currency, segments, macros, parsed, complete };
+        let lost = report.lost();
+        let texts = Self { schema, currency, segments, macros, parsed, lost };
         macro_nodes.into_iter().for_each(|(_, node)| texts.check(report, node));
         let compiled = segment_nodes
             .into_iter()
@@ -86,7 +86,7 @@ impl<'s> Texts<'s> {
     /// Notes everything that what texts become depends on.
     pub fn fingerprint(&self, print: &mut Fingerprint) {
         print.note(&(&self.schema.attributes, &self.schema.stored, &self.schema.context, &self.schema.traits));
-        print.note(&(&self.schema.identities, &self.schema.events, self.currency, self.complete));
+        print.note(&(&self.schema.identities, &self.schema.events, self.currency, self.lost));
         for named in [&self.segments, &self.macros] {
             let mut all: Vec<_> = named.iter().collect();
             all.sort_by_key(|(name, _)| *name);
@@ -107,6 +107,7 @@ impl<'s> Texts<'s> {
             segments: &self.segments,
             macros: &self.macros,
             parsed: Some(self.parsed),
+            lost: self.lost,
         }
     }
 
@@ -141,7 +142,7 @@ impl<'s> Texts<'s> {
     ) -> Option<Template> {
         let text = self.checked(report, node, TEMPLATE_BYTES_MAX)?;
         let origin = report.origin(node);
-        let env = TemplateEnv { schema: self.schema, links, currency: self.currency };
+        let env = TemplateEnv { schema: self.schema, links, currency: self.currency, lost: self.lost };
         let compiled = Template::compile(text, &origin, escape, &env);
         compiled.map_err(|errors| report.extend(errors)).ok()
     }
@@ -156,6 +157,7 @@ impl<'s> Texts<'s> {
             report.error(node.mark, format!("the text has {} bytes, at most {bytes_max} are allowed", text.len()));
             return None;
         }
-        self.complete.then_some(text)
+        // Once no mistake is kept any more, nothing is gained by looking for more.
+        (!report.is_full()).then_some(text)
     }
 }

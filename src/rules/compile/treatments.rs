@@ -10,7 +10,6 @@ use crate::{
         read::{Fields, is_absolute_url},
         report::{Noun, Report},
         source::{Key, Kind, Mark, Node},
-        suggest::did_you_mean,
     },
 };
 
@@ -186,7 +185,7 @@ fn field<'a>(report: &mut Report<'_>, key: &Key, place: &Place<'_>, env: &'a Off
     let found = mine.or_else(|| on_channel().find_map(of));
     if found.is_none() && report.knows_all(Noun::Placement) && report.knows_all(Noun::DataField) {
         let known = on_channel().flat_map(|placement| placement.fields.iter().map(|field| &*field.name));
-        let hint = did_you_mean(&key.text, known);
+        let hint = report.did_you_mean(&key.text, known);
         let (shown, channel) = (key.text.escape_debug(), &place.channel.name);
         report.error(
             key.mark,
@@ -207,7 +206,7 @@ fn data_template(
             let name = &text[LINK_PREFIX.len()..];
             let at = links.iter().position(|link| &**link == name);
             if at.is_none() {
-                let hint = did_you_mean(name, links.iter().map(|link| &**link));
+                let hint = report.did_you_mean(name, links.iter().map(|link| &**link));
                 report.error(node.mark, format!("unknown link `{}` of the treatment{hint}", name.escape_debug()));
             }
             at.map(DataTemplate::Link)

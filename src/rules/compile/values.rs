@@ -9,7 +9,6 @@ use crate::{
         read::{LABEL_BYTES_MAX, parse_date},
         report::Report,
         source::{Kind, Node},
-        suggest::did_you_mean,
     },
 };
 
@@ -80,7 +79,7 @@ fn member(report: &mut Report<'_>, node: &Node, members: &[Arc<str>]) -> Option<
     if members.iter().any(|member| member == text) {
         return Some((**text).into());
     }
-    let hint = did_you_mean(text, members.iter().map(|member| &**member));
+    let hint = report.did_you_mean(text, members.iter().map(|member| &**member));
     report.error(node.mark, format!("{} is not one of the attribute's values{hint}", node.kind.describe()));
     None
 }

@@ -61,6 +61,7 @@ impl Vocabulary {
             segments: &self.segments,
             macros: &self.macros,
             parsed: None,
+            lost: Default::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The type check: syntax in, compiled tree out.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::{
     literals,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::AttrSlot,
-    rules::{CompileEnv, Origin, Position, RuleError},
+    rules::{CompileEnv, Origin, Position, RuleError, compile_env::Places},
 };
 
 /// The most parts of a condition, once its segments are put in.
@@ -46,6 +46,8 @@ pub(super) struct Shared<'a> {
     /// Segments and macros being put in, outermost first, each with the place that names it.
     pub open: Vec<(Arc<str>, RuleError)>,
     parts: usize,
+    /// Whether something was met that may be declared where nothing could be read.
+    pub held_back: bool,
     /// Levels of the texts being checked, added up.
     pub depth: usize,
 }
@@ -53,7 +55,8 @@ pub(super) struct Shared<'a> {
 impl<'a> Shared<'a> {
     pub fn new(env: &'a CompileEnv<'a>) -> Self {
         let (reads, moving) = (BTreeSet::new(), 0);
-        Self { env, sites: Vec::new(), errors: Vec::new(), reads, moving, open: Vec::new(), parts: 0, depth: 0 }
+        let (parts, depth, held_back) = (0, 0, false);
+        Self { env, sites: Vec::new(), errors: Vec::new(), reads, moving, open: Vec::new(), parts, held_back, depth }
     }
 }
 
@@ -65,11 +68,13 @@ pub(super) struct Checker<'c, 'a> {
     pub reads: BTreeSet<AttrSlot>,
     /// Names of elements, outermost first.
     pub(super) variables: Vec<Variable>,
+    /// Worked out for the first part that is placed.
+    places: OnceCell<Places<'c>>,
 }
 
 impl<'c, 'a> Checker<'c, 'a> {
     pub fn new(text: &'c str, origin: &'c Origin, shared: &'c mut Shared<'a>) -> Self {
-        Self { text, origin, shared, reads: BTreeSet::new(), variables: Vec::new() }
+        Self { text, origin, shared, reads: BTreeSet::new(), variables: Vec::new(), places: OnceCell::new() }
     }
 
     /// Parses and checks the whole text as a condition.
@@ -124,9 +129,21 @@ impl<'c, 'a> Checker<'c, 'a> {
         if self.shared.depth > NESTED_DEPTH_MAX {
             let message =
                 format!("the condition is nested deeper than {NESTED_DEPTH_MAX} levels once its segments are put in");
-            return self.fail(parsed.syntax().span.clone(), message);
+            return self.overflow(parsed.syntax(), message);
         }
         Some(parsed)
+    }
+
+    /// Tells of a limit that is broken once segments are put in, where the
+    /// outermost text puts in too much: each segment by itself may be fine.
+    fn overflow<T>(&mut self, syntax: &Syntax, message: String) -> Option<T> {
+        let Some((label, place)) = self.shared.open.first() else { return self.fail(syntax.span.clone(), message) };
+        let message = format!("{message}, here with `{label}`");
+        let error = RuleError { message, ..place.clone() };
+        if !self.shared.errors.contains(&error) {
+            self.shared.errors.push(error);
+        }
+        None
     }
 
     pub(super) fn mistake(&mut self, mistake: Mistake) {
@@ -141,6 +158,15 @@ impl<'c, 'a> Checker<'c, 'a> {
         None
     }
 
+    /// An unknown name, held back when a declaration of its kind was lost.
+    pub(super) fn unknown<T>(&mut self, span: Range<usize>, message: String, lost: bool) -> Option<T> {
+        if lost {
+            self.shared.held_back = true;
+            return None;
+        }
+        self.fail(span, message)
+    }
+
     pub(super) fn shown(&self, syntax: &Syntax) -> &'c str {
         self.text.get(syntax.span.clone()).unwrap_or("")
     }
@@ -149,13 +175,13 @@ impl<'c, 'a> Checker<'c, 'a> {
         self.shared.parts += 1;
         if self.shared.parts == PARTS_MAX + 1 {
             let message = format!("the condition has more than {PARTS_MAX} parts once its segments are put in");
-            return self.fail(syntax.span.clone(), message);
+            return self.overflow(syntax, message);
         }
         (self.shared.parts <= PARTS_MAX).then_some(())
     }
 
     fn site(&mut self, syntax: &Syntax, reads: BTreeSet<AttrSlot>, reads_now: bool) -> SiteIndex {
-        let position = self.origin.locate(self.text, syntax.span.start);
+        let position = self.places.get_or_init(|| self.origin.places(self.text)).at(syntax.span.start);
         let site = Site { text: self.shown(syntax).into(), position, reads: reads.into_iter().collect(), reads_now };
         self.shared.sites.push(site);
         (self.shared.sites.len() - 1) as SiteIndex
@@ -301,7 +327,10 @@ impl<'c, 'a> Checker<'c, 'a> {
             return match (&arg.kind, &typed.value) {
                 (Kind::Text(text), _) => match parse(text, self.shared.env.currency) {
                     Ok((kind, constant)) => Some(Typed::new(kind, Value::Constant(constant))),
-                    Err(message) => self.fail(arg.span.clone(), message),
+                    // The amounts of a currency depend on the settings.
+                    Err(message) => {
+                        self.unknown(arg.span.clone(), message, name == "money" && self.shared.env.lost.settings)
+                    }
                 },
                 _ => self
                     .fail(arg.span.clone(), format!("`{name}` takes a literal in quotes, {}", literals::example(name))),
@@ -324,19 +353,39 @@ impl<'c, 'a> Checker<'c, 'a> {
         }
     }
 
+    /// Why a name stands behind something that is no `p` or `ctx`.
+    fn no_fields(&self, target: &Syntax, name: &str) -> String {
+        let shown = self.shown(target);
+        let env = self.shared.env;
+        if let Kind::Field(root, field) = &target.kind
+            && let Kind::Name(root) = &root.kind
+            && !self.is_variable(root)
+            && !matches!(root.as_str(), "seg" | "macro")
+            && !env.schema.by_name.contains_key(shown)
+        {
+            let hint = match field.as_str() {
+                "p" | "ctx" | "seg" | "macro" => format!("; did you mean `{field}.{name}`?"),
+                _ => String::new(),
+            };
+            return format!("unknown name `{shown}.{name}`{hint}");
+        }
+        format!("`{shown}` has no fields")
+    }
+
     pub(super) fn attribute(&mut self, target: &Syntax, name: &str, syntax: &Syntax) -> Option<(AttrSlot, Type)> {
         let schema = self.shared.env.schema;
         let root = match &target.kind {
             Kind::Name(root) if !self.is_variable(root) => root,
             _ => {
-                let message = format!("`{}` has no fields", self.shown(target));
+                let message = self.no_fields(target, name);
                 return self.fail(syntax.span.clone(), message);
             }
         };
         let slot = schema.by_name.get(format!("{root}.{name}").as_str()).copied();
         let Some(def) = slot.and_then(|slot| schema.attributes.get(slot.index())) else {
             let message = names::unknown_attribute(root, name, self.shared.env);
-            return self.fail(syntax.span.clone(), message);
+            let lost = self.shared.env.lost.attributes && matches!(root.as_str(), "p" | "ctx");
+            return self.unknown(syntax.span.clone(), message, lost);
         };
         self.reads.insert(def.slot);
         self.shared.reads.insert(def.slot);

@@ -43,7 +43,11 @@ impl Checker<'_, '_> {
     ) -> Option<T> {
         let env = self.shared.env;
         let Some(source) = kind.texts(env).get(name) else {
-            return self.fail(syntax.span.clone(), kind.unknown(name, env));
+            let lost = match kind {
+                Named::Segment => env.lost.segments,
+                Named::Macro => env.lost.macros,
+            };
+            return self.unknown(syntax.span.clone(), kind.unknown(name, env), lost);
         };
         let label: Arc<str> = format!("{}.{name}", kind.root()).into();
         let here = self.origin.error(self.text, syntax.span.clone(), String::new());

@@ -7,7 +7,7 @@ use super::{
     Condition, Root, Truth,
     check::Site,
     syntax::Comparison,
-    tree::{Leaf, SiteIndex, Test, Value},
+    tree::{Constant, Leaf, SiteIndex, Test, Value},
 };
 use crate::{
     domain::{AttrSlot, AttributeSource, AttributeType, Facts, Profile, Request, Schema, Timestamp, Trait},
@@ -27,6 +27,16 @@ impl Condition {
         self.reads.to_vec()
     }
 
+    /// The parts that must all be true, each in words of its own: parts of two
+    /// conditions with the same words are the same.
+    pub fn conjuncts(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        if let Root::Test(test) = &self.root {
+            conjuncts(test, &mut found);
+        }
+        found
+    }
+
     /// Where a negation stands on an attribute that may be missing, and no
     /// `has` beside it says what then: the author may expect it to be true.
     pub fn bare_negations(&self, schema: &Schema) -> Vec<(Position, AttrSlot)> {
@@ -36,6 +46,25 @@ impl Condition {
         }
         let place = |site: SiteIndex| self.sites.get(site as usize).map(|site| site.position.clone());
         search.found.into_iter().filter_map(|(site, slot)| Some((place(site)?, slot))).collect()
+    }
+}
+
+fn conjuncts(test: &Test, found: &mut BTreeSet<String>) {
+    match test {
+        Test::All(parts) => parts.iter().for_each(|part| conjuncts(part, found)),
+        part => _ = found.insert(named(part)),
+    }
+}
+
+/// A part without the places it stands at.
+fn named(test: &Test) -> String {
+    let joined = |parts: &[Test]| parts.iter().map(named).collect::<Vec<_>>().join(", ");
+    match test {
+        Test::All(parts) => format!("all({})", joined(parts)),
+        Test::Any(parts) => format!("any({})", joined(parts)),
+        Test::Not(part, _) => format!("not({})", named(part)),
+        Test::Choice(parts) => format!("choice({})", joined(&parts[..])),
+        Test::Leaf(leaf, _) => format!("{leaf:?}"),
     }
 }
 
@@ -91,6 +120,10 @@ impl Search<'_> {
             Test::All(parts) | Test::Any(parts) => {
                 let mut beside = asked.clone();
                 parts.iter().for_each(|part| collect_asked(part, &mut beside));
+                // What must hold beside it cannot hold without its attributes.
+                if matches!(test, Test::All(_)) != negated {
+                    collect_needed(test, negated, &mut beside);
+                }
                 parts.iter().for_each(|part| self.walk(part, negated, &beside));
             }
             Test::Not(part, site) => match &**part {
@@ -150,13 +183,57 @@ fn says_not(leaf: &Leaf) -> bool {
         | Leaf::CompareDouble { comparison, .. }
         | Leaf::CompareMoney { comparison, .. } => *comparison == Comparison::NotEqual,
         Leaf::TextIs { equal, .. } => !equal,
-        Leaf::Compare(parts) => parts.1 == Comparison::NotEqual,
+        Leaf::Compare(parts) => match (&parts.0, &parts.2) {
+            (Value::Constant(Constant::Bool(wanted)), _) | (_, Value::Constant(Constant::Bool(wanted))) => {
+                (parts.1 == Comparison::NotEqual) == *wanted
+            }
+            _ => parts.1 == Comparison::NotEqual,
+        },
         _ => false,
     }
 }
 
+/// Notes the attributes without which a part cannot be true (false when
+/// negated), as its plain leaves tell.
+fn collect_needed(test: &Test, negated: bool, needed: &mut Asked) {
+    match test {
+        Test::All(parts) if !negated => parts.iter().for_each(|part| collect_needed(part, negated, needed)),
+        Test::Any(parts) if negated => parts.iter().for_each(|part| collect_needed(part, negated, needed)),
+        Test::Not(part, _) => collect_needed(part, !negated, needed),
+        Test::Leaf(leaf, _) if says_not(leaf) == negated => leaf_needs(leaf, needed),
+        _ => {}
+    }
+}
+
+fn leaf_needs(leaf: &Leaf, needed: &mut Asked) {
+    match leaf {
+        Leaf::Flag(slot)
+        | Leaf::CompareInt { slot, .. }
+        | Leaf::CompareDouble { slot, .. }
+        | Leaf::CompareMoney { slot, .. }
+        | Leaf::TextIs { slot, .. }
+        | Leaf::OneOf { slot, .. } => _ = needed.insert(*slot),
+        Leaf::Compare(parts) => [&parts.0, &parts.2].into_iter().for_each(|side| value_needs(side, needed)),
+        Leaf::In(parts) => value_needs(&parts.0, needed),
+        Leaf::Match(parts) => value_needs(&parts.0, needed),
+        _ => {}
+    }
+}
+
+fn value_needs(value: &Value, needed: &mut Asked) {
+    match value {
+        Value::Attribute(slot) => _ = needed.insert(*slot),
+        Value::Negate(value) | Value::Size(value) | Value::ToDouble(value, _) | Value::ToInt(value) => {
+            value_needs(value, needed);
+        }
+        Value::Arithmetic(_, sides) => sides.iter().for_each(|side| value_needs(side, needed)),
+        Value::Moment(parts) => value_needs(&parts.0, needed),
+        _ => {}
+    }
+}
+
 /// Whether an attribute may have no value.
-fn may_be_missing(schema: &Schema, slot: AttrSlot) -> bool {
+pub(super) fn may_be_missing(schema: &Schema, slot: AttrSlot) -> bool {
     let Some(def) = schema.attributes.get(slot.index()) else { return false };
     if def.default.is_some() || def.kind == AttributeType::Set {
         return false;

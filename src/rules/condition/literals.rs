@@ -30,6 +30,12 @@ pub(super) fn example(name: &str) -> &'static str {
 fn money(text: &str, currency: Currency) -> Result<(Type, Constant), String> {
     let minor = currency.parse(text).ok_or_else(|| {
         let digits = currency.minor_digits;
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let amount = text.strip_prefix('-').unwrap_or(text);
+        let (whole, part) = amount.split_once('.').map_or((amount, None), |(whole, part)| (whole, Some(part)));
+        if is_digits(whole) && part.is_none_or(|part| is_digits(part) && part.len() <= usize::from(digits)) {
+            return format!("`{text}` is more money than can be counted");
+        }
         format!("`{text}` is not an amount in {} with at most {digits} digits after the point", currency.code())
     })?;
     Ok((Type::Money, Constant::Money(minor)))
@@ -43,13 +49,51 @@ fn date(text: &str, _: Currency) -> Result<(Type, Constant), String> {
 }
 
 fn timestamp(text: &str, _: Currency) -> Result<(Type, Constant), String> {
-    let moment: jiff::Timestamp =
-        text.parse().map_err(|_| format!("`{text}` is not a moment, write it as `2011-01-31T08:00:00Z`"))?;
-    Ok((Type::Time, Constant::Time(moment.as_microsecond())))
+    let micros = match text.parse::<jiff::Timestamp>() {
+        Ok(moment) => moment.as_microsecond(),
+        Err(_) => last_day(text).ok_or_else(|| {
+            let example = match Date::parse(text).filter(|_| text.len() == 10) {
+                Some(_) => format!("{text}T00:00:00Z"),
+                None => "2011-01-31T08:00:00Z".into(),
+            };
+            format!("`{text}` is not a moment, write it as `{example}`")
+        })?,
+    };
+    if micros < FIRST_MOMENT_US {
+        return Err(format!("`{text}` is before the year 1"));
+    }
+    Ok((Type::Time, Constant::Time(micros)))
+}
+
+/// The first moment, 0001-01-01T00:00:00Z, microseconds.
+const FIRST_MOMENT_US: i64 = -62_135_596_800_000_000;
+
+/// A moment of the last two days of the year 9999, in universal time: CEL has
+/// them, the library that reads moments does not.
+fn last_day(text: &str) -> Option<i64> {
+    let local = text.strip_suffix(['Z', 'z']).filter(|local| local.starts_with("9999-12-3") && local.len() >= 19)?;
+    let local: jiff::civil::DateTime = local.parse().ok()?;
+    let since = local.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    i64::try_from(since.as_micros()).ok()
+}
+
+/// A text that `timestamp` takes, for what was meant as one; `None` when it
+/// cannot be told.
+pub(super) fn meant_timestamp(text: &str) -> Option<String> {
+    let candidates =
+        [text.to_owned(), format!("{text}T00:00:00Z"), format!("{text}Z"), text.replacen(' ', "T", 1) + "Z"];
+    let fits = |text: &String| text.contains(['T', 't']) && text.parse::<jiff::Timestamp>().is_ok();
+    candidates.into_iter().find(fits)
+}
+
+/// A text that `date` takes, for what was meant as one.
+pub(super) fn meant_date(text: &str) -> Option<&str> {
+    let day = text.get(..10).unwrap_or(text);
+    (day.len() == 10 && Date::parse(day).is_some()).then_some(day)
 }
 
 /// Numbers with units, as in `1h30m`; days and weeks beside CEL's own units.
-fn duration(text: &str) -> Result<(Type, Constant), String> {
+pub(super) fn duration(text: &str) -> Result<(Type, Constant), String> {
     let wrong = || format!("`{text}` is not a duration, write it as `90s`, `30m`, `24h` or `7d`");
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

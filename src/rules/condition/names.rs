@@ -22,8 +22,10 @@ pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
 /// A field that is no attribute.
 pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) -> String {
     let full = format!("{root}.{name}");
+    let hint = || did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k));
+    let hint = || env.parsed.map_or_else(hint, |kept| kept.hint(&full, hint));
     if !matches!(root, "p" | "ctx") {
-        let hint = did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k));
+        let hint = hint();
         return format!("unknown name `{full}`, attributes are `p.NAME` and `ctx.NAME`{hint}");
     }
     let other = if root == "p" { "ctx" } else { "p" };
@@ -31,7 +33,11 @@ pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) ->
     if env.schema.by_name.contains_key(elsewhere.as_str()) {
         return format!("unknown attribute `{full}`; did you mean `{elsewhere}`?");
     }
-    format!("unknown attribute `{full}`{}", did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k)))
+    let alike = env.schema.by_name.keys().find(|known| known.eq_ignore_ascii_case(&full));
+    if let Some(known) = alike {
+        return format!("unknown attribute `{full}`; did you mean `{known}`?");
+    }
+    format!("unknown attribute `{full}`{}", hint())
 }
 
 /// What a named text is.

@@ -6,7 +6,7 @@
 //! two literals, and unknown satisfies neither. Literals about one subject are
 //! one: `a == 1 || a == 2` is one row, `a > 1 && a < 0` is none.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Condition, Root,
@@ -20,8 +20,10 @@ use crate::domain::AttrSlot;
 pub const NORMAL_ROWS_MAX: usize = 64;
 /// The most rows on the way there: later parts may make them fewer.
 const ROWS_UNDERWAY_MAX: usize = 2 * NORMAL_ROWS_MAX;
-/// The most literals looked at on the way there; bounds the time.
+/// The most literals, texts and ranges looked at on the way there; bounds the time.
 const WORK_MAX: usize = 1 << 20;
+/// Bytes of a subject's name that are compared in the time of one text.
+const NAME_BYTES_PER_WORK: usize = 256;
 
 /// Literals that must all be satisfied, sorted by subject, each subject once.
 pub(in crate::rules) type Row = Vec<Literal>;
@@ -35,12 +37,17 @@ pub(super) fn too_many_rows() -> String {
 }
 
 impl Condition {
-    /// Its rows: `None` when there would be too many.
-    pub(in crate::rules) fn rows(&self) -> Option<Vec<Row>> {
-        let Root::Test(test) = &self.root else { return Some(Vec::new()) };
+    /// Its rows; none of a number.
+    pub(in crate::rules) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Lays its rows out: `None` when there would be too many.
+    pub(super) fn lay_rows(&self) -> Option<Arc<[Row]>> {
+        let Root::Test(test) = &self.root else { return Some(Arc::default()) };
         let mut layout = Layout { kinds: &self.kinds, work: 0 };
         let rows = layout.rows(test, true).ok()?;
-        (rows.len() <= NORMAL_ROWS_MAX).then_some(rows)
+        (rows.len() <= NORMAL_ROWS_MAX).then(|| rows.into_iter().filter_map(tidied).collect())
     }
 }
 
@@ -49,9 +56,9 @@ impl Condition {
 pub(in crate::rules) fn contradict<'c>(conditions: impl IntoIterator<Item = &'c Condition>) -> bool {
     let mut left = vec![Row::new()];
     for condition in conditions {
-        let Some(rows) = condition.rows() else { return false };
+        let rows = condition.rows();
         let mut layout = Layout { kinds: &condition.kinds, work: 0 };
-        let Ok(both) = layout.both(&left, &rows) else { return false };
+        let Ok(both) = layout.both(&left, rows) else { return false };
         left = both.into_iter().filter_map(tidied).collect();
     }
     left.is_empty()
@@ -59,6 +66,19 @@ pub(in crate::rules) fn contradict<'c>(conditions: impl IntoIterator<Item = &'c 
 
 /// There would be too many rows.
 struct TooMany;
+
+/// The rows in which a part is true, and those in which it is false.
+struct Sides {
+    met: Vec<Row>,
+    unmet: Vec<Row>,
+}
+
+impl Sides {
+    /// Those of the opposite.
+    fn turned(self) -> Self {
+        Self { met: self.unmet, unmet: self.met }
+    }
+}
 
 struct Layout<'c> {
     kinds: &'c [(AttrSlot, Kind)],
@@ -75,16 +95,57 @@ impl Layout<'_> {
             Test::All(parts) | Test::Any(parts) => self.any(parts, wanted),
             Test::Not(part, _) => self.rows(part, !wanted),
             Test::Choice(parts) => {
-                let yes = (self.rows(&parts[0], true)?, self.rows(&parts[1], wanted)?);
-                let no = (self.rows(&parts[0], false)?, self.rows(&parts[2], wanted)?);
-                let mut rows = self.both(&yes.0, &yes.1)?;
-                for row in self.both(&no.0, &no.1)? {
-                    self.add(&mut rows, row)?;
-                }
-                Ok(rows)
+                let asked = self.sides(&parts[0])?;
+                let (yes, no) = (self.rows(&parts[1], wanted)?, self.rows(&parts[2], wanted)?);
+                self.choice(&asked, (&yes, &no))
             }
             Test::Leaf(leaf, _) => self.leaf(leaf, wanted),
         }
+    }
+
+    /// The rows in which a part is true, and those in which it is false. Each
+    /// part within is laid out once, however deep choices stand in choices.
+    fn sides(&mut self, test: &Test) -> Result<Sides, TooMany> {
+        self.spend(1)?;
+        match test {
+            Test::All(parts) => self.every(parts, |sides| sides),
+            // De Morgan: the opposite of all opposites
+            Test::Any(parts) => Ok(self.every(parts, Sides::turned)?.turned()),
+            Test::Not(part, _) => Ok(self.sides(part)?.turned()),
+            Test::Choice(parts) => {
+                let asked = self.sides(&parts[0])?;
+                let (yes, no) = (self.sides(&parts[1])?, self.sides(&parts[2])?);
+                let met = self.choice(&asked, (&yes.met, &no.met))?;
+                let unmet = self.choice(&asked, (&yes.unmet, &no.unmet))?;
+                Ok(Sides { met, unmet })
+            }
+            Test::Leaf(leaf, _) => match inner(leaf) {
+                Some(test) => self.sides(test),
+                None => Ok(Sides { met: self.leaf(leaf, true)?, unmet: self.leaf(leaf, false)? }),
+            },
+        }
+    }
+
+    /// The sides of a conjunction of parts, each as `of` makes it.
+    fn every(&mut self, parts: &[Test], of: fn(Sides) -> Sides) -> Result<Sides, TooMany> {
+        let mut all = Sides { met: vec![Row::new()], unmet: Vec::new() };
+        for part in parts {
+            let part = of(self.sides(part)?);
+            all.met = self.both(&all.met, &part.met)?;
+            for row in part.unmet {
+                self.add(&mut all.unmet, row)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The rows of a choice, from those of what it asks and of its two answers.
+    fn choice(&mut self, asked: &Sides, (yes, no): (&[Row], &[Row])) -> Result<Vec<Row>, TooMany> {
+        let mut rows = self.both(&asked.met, yes)?;
+        for row in self.both(&asked.unmet, no)? {
+            self.add(&mut rows, row)?;
+        }
+        Ok(rows)
     }
 
     fn all(&mut self, parts: &[Test], wanted: bool) -> Result<Vec<Row>, TooMany> {
@@ -109,14 +170,14 @@ impl Layout<'_> {
     fn leaf(&mut self, leaf: &Arc<Leaf>, wanted: bool) -> Result<Vec<Row>, TooMany> {
         match &**leaf {
             Leaf::Constant(value) => return Ok(if *value == wanted { vec![Row::new()] } else { Vec::new() }),
-            Leaf::Value(value) => {
-                if let Value::Test(test) = &**value {
+            leaf => {
+                if let Some(test) = inner(leaf) {
                     return self.rows(test, wanted);
                 }
             }
-            _ => {}
         }
         let literal = literal(leaf, wanted, self.kinds);
+        self.spend(weight(&literal))?;
         Ok(match literal.accepts {
             nothing if nothing.is_nothing() => Vec::new(),
             everything if everything.is_everything() => vec![Row::new()],
@@ -129,8 +190,7 @@ impl Layout<'_> {
         let mut rows = Vec::new();
         for a in left {
             for b in right {
-                self.spend(a.len() + b.len())?;
-                if let Some(row) = merged(a, b) {
+                if let Some(row) = self.merged(a, b)? {
                     self.add(&mut rows, row)?;
                 }
             }
@@ -143,14 +203,14 @@ impl Layout<'_> {
     fn add(&mut self, rows: &mut Vec<Row>, mut row: Row) -> Result<(), TooMany> {
         let mut at = 0;
         while let Some(other) = rows.get(at) {
-            self.spend(row.len().min(other.len()) + 1)?;
-            if covers(other, &row) {
+            self.spend(1)?;
+            if self.covers(other, &row)? {
                 return Ok(());
             }
-            if let Some(joined) = joined(other, &row) {
+            if let Some(joined) = self.joined(other, &row)? {
                 rows.swap_remove(at);
                 (row, at) = (joined, 0);
-            } else if covers(&row, other) {
+            } else if self.covers(&row, other)? {
                 rows.swap_remove(at);
             } else {
                 at += 1;
@@ -160,6 +220,78 @@ impl Layout<'_> {
         if rows.len() > ROWS_UNDERWAY_MAX { Err(TooMany) } else { Ok(()) }
     }
 
+    /// One row of two; `None` when it cannot hold.
+    fn merged(&mut self, a: &Row, b: &Row) -> Result<Option<Row>, TooMany> {
+        self.spend(a.len() + b.len())?;
+        let mut row = Row::with_capacity(a.len() + b.len());
+        let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
+        while let (Some(x), Some(y)) = (left.peek(), right.peek()) {
+            match x.subject.cmp(&y.subject) {
+                Ordering::Less => row.extend(left.next().cloned()),
+                Ordering::Greater => row.extend(right.next().cloned()),
+                Ordering::Equal => {
+                    self.spend(weight(x) + weight(y))?;
+                    let accepts = x.accepts.intersection(&y.accepts);
+                    if accepts.is_nothing() {
+                        return Ok(None);
+                    }
+                    row.push(Literal { subject: x.subject.clone(), accepts });
+                    (_, _) = (left.next(), right.next());
+                }
+            }
+        }
+        row.extend(left.cloned());
+        row.extend(right.cloned());
+        Ok(Some(row))
+    }
+
+    /// Whether the first row holds wherever the second does.
+    fn covers(&mut self, wide: &Row, narrow: &Row) -> Result<bool, TooMany> {
+        if wide.len() > narrow.len() {
+            return Ok(false);
+        }
+        let mut rest = narrow.iter();
+        for literal in wide {
+            let same = rest.find(|other| other.subject >= literal.subject);
+            let Some(other) = same.filter(|other| other.subject == literal.subject) else { return Ok(false) };
+            self.spend(1 + name_weight(&literal.subject) + literal.accepts.comparing_work(&other.accepts))?;
+            if !literal.accepts.covers(&other.accepts) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One row for two that are about the same subjects and differ in one.
+    fn joined(&mut self, a: &Row, b: &Row) -> Result<Option<Row>, TooMany> {
+        if a.len() != b.len() {
+            return Ok(None);
+        }
+        let mut differing = None;
+        for (at, (x, y)) in a.iter().zip(b).enumerate() {
+            self.spend(1 + name_weight(&x.subject))?;
+            if x.subject != y.subject {
+                return Ok(None);
+            }
+            if x.accepts.size() == y.accepts.size() {
+                self.spend(x.accepts.comparing_work(&y.accepts))?;
+            }
+            if x.accepts != y.accepts && differing.replace((at, x, y)).is_some() {
+                return Ok(None);
+            }
+        }
+        let Some((at, x, y)) = differing else { return Ok(None) };
+        self.spend(a.len() + weight(x) + weight(y))?;
+        let accepts = x.accepts.union(&y.accepts);
+        let mut row = a.clone();
+        if accepts.is_everything() {
+            row.remove(at);
+        } else {
+            row[at].accepts = accepts;
+        }
+        Ok(Some(row))
+    }
+
     fn spend(&mut self, literals: usize) -> Result<(), TooMany> {
         self.work += literals;
         if self.work > WORK_MAX { Err(TooMany) } else { Ok(()) }
@@ -167,56 +299,30 @@ impl Layout<'_> {
 }
 
 /// One row of two; `None` when it cannot hold.
-fn merged(a: &Row, b: &Row) -> Option<Row> {
-    let mut row = Row::with_capacity(a.len() + b.len());
-    let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
-    while let (Some(x), Some(y)) = (left.peek(), right.peek()) {
-        match x.subject.cmp(&y.subject) {
-            std::cmp::Ordering::Less => row.extend(left.next().cloned()),
-            std::cmp::Ordering::Greater => row.extend(right.next().cloned()),
-            std::cmp::Ordering::Equal => {
-                let accepts = x.accepts.intersection(&y.accepts);
-                if accepts.is_nothing() {
-                    return None;
-                }
-                row.push(Literal { subject: x.subject.clone(), accepts });
-                (_, _) = (left.next(), right.next());
-            }
-        }
-    }
-    row.extend(left.cloned());
-    row.extend(right.cloned());
-    Some(row)
+pub(super) fn merged(a: &Row, b: &Row) -> Option<Row> {
+    // what is too large to merge is not shown to be impossible
+    Layout { kinds: &[], work: 0 }.merged(a, b).unwrap_or_else(|TooMany| Some(a.clone()))
 }
 
-/// Whether the first row holds wherever the second does.
-fn covers(wide: &Row, narrow: &Row) -> bool {
-    let mut rest = narrow.iter();
-    wide.len() <= narrow.len()
-        && wide.iter().all(|literal| {
-            let same = rest.find(|other| other.subject >= literal.subject);
-            same.is_some_and(|other| other.subject == literal.subject && literal.accepts.covers(&other.accepts))
-        })
+/// The condition that a leaf is made of, if it is.
+fn inner(leaf: &Leaf) -> Option<&Test> {
+    match leaf {
+        Leaf::Value(value) => match &**value {
+            Value::Test(test) => Some(test),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
-/// One row for two that are about the same subjects and differ in one.
-fn joined(a: &Row, b: &Row) -> Option<Row> {
-    if a.len() != b.len() || a.iter().zip(b).any(|(x, y)| x.subject != y.subject) {
-        return None;
-    }
-    let mut differing = a.iter().zip(b).enumerate().filter(|(_, (x, y))| x.accepts != y.accepts);
-    let (at, (x, y)) = differing.next()?;
-    if differing.next().is_some() {
-        return None;
-    }
-    let accepts = x.accepts.union(&y.accepts);
-    let mut row = a.clone();
-    if accepts.is_everything() {
-        row.remove(at);
-    } else {
-        row[at].accepts = accepts;
-    }
-    Some(row)
+/// What handling a literal costs, in texts and ranges.
+fn weight(literal: &Literal) -> usize {
+    1 + name_weight(&literal.subject) + literal.accepts.size()
+}
+
+/// What comparing a subject costs beside the number that most are.
+fn name_weight(subject: &Subject) -> usize {
+    subject.name().len() / NAME_BYTES_PER_WORK
 }
 
 /// Leaves out what other literals of the row imply: an attribute that is

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::{AttrSlot, AttributeType, Facts, Schema, ValueRef};
 
-/// Moments farther from 1970 than this, microseconds, are not subtracted from
+/// Moments as far from 1970 as this, microseconds, are not subtracted from
 /// each other here: the difference might not fit.
 const MOMENT_MAX: u64 = 1 << 62;
 
@@ -152,7 +152,7 @@ impl Subject {
                 _ => 0,
             }),
             Subject::Age(slot) => match facts.get(*slot) {
-                ValueRef::Timestamp(at) if at.0.unsigned_abs().max(facts.now.0.unsigned_abs()) > MOMENT_MAX => {
+                ValueRef::Timestamp(at) if at.0.unsigned_abs().max(facts.now.0.unsigned_abs()) >= MOMENT_MAX => {
                     Reading::Odd
                 }
                 ValueRef::Timestamp(at) => Reading::Key(facts.now.0 - at.0),
@@ -175,6 +175,11 @@ impl Subject {
         self
     }
 
+    /// What tells it from others of its sort; empty where slots do.
+    pub(super) fn name(&self) -> &str {
+        self.rank().2
+    }
+
     fn rank(&self) -> (u8, AttrSlot, &str) {
         match self {
             Subject::Now => (0, AttrSlot(0), ""),
@@ -191,7 +196,7 @@ impl Subject {
 
 impl PartialEq for Subject {
     fn eq(&self, other: &Self) -> bool {
-        self.rank() == other.rank()
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -205,7 +210,10 @@ impl PartialOrd for Subject {
 
 impl Ord for Subject {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank())
+        let (this, that) = (self.rank(), other.rank());
+        // names are long, and mostly shared
+        let names = || if std::ptr::eq(this.2, that.2) { Ordering::Equal } else { this.2.cmp(that.2) };
+        (this.0, this.1).cmp(&(that.0, that.1)).then_with(names)
     }
 }
 
@@ -234,7 +242,7 @@ impl Computed {
     }
 }
 
-fn value_of(leaf: &Leaf, side: Side) -> Option<&Value> {
+pub(super) fn value_of(leaf: &Leaf, side: Side) -> Option<&Value> {
     match (leaf, side) {
         (Leaf::Compare(parts), Side::Left) => Some(&parts.0),
         (Leaf::Compare(parts), Side::Right) => Some(&parts.2),
@@ -290,4 +298,28 @@ fn calculated(operator: Arithmetic, left: Kind, right: Kind) -> Option<Kind> {
         (Kind::Duration, Kind::Duration) => Kind::Duration,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AttrId, Cell, Profile, Request, Timestamp, Value};
+
+    #[test]
+    fn moments_whose_difference_does_not_fit_are_odd() {
+        let far = MOMENT_MAX as i64;
+        let (schema, profile, cells) = (Schema::default(), Profile::default(), [Cell::Context(0)]);
+        for (now, at, wanted) in [
+            (far, -far, Reading::Odd),
+            (-far, far, Reading::Odd),
+            (far - 1, 1 - far, Reading::Key(i64::MAX - 1)),
+            (i64::MIN, 0, Reading::Odd),
+        ] {
+            let mut request = Request::default();
+            request.context.push((AttrId(0), Value::Timestamp(Timestamp(at))));
+            let now = Timestamp(now);
+            let facts = Facts { cells: &cells, schema: &schema, profile: &profile, request: &request, now };
+            assert_eq!(Subject::Age(AttrSlot(0)).read(&facts), wanted, "{now:?} {at}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! What a literal accepts: a set of values of its subject, and whether it
 //! accepts that there is none.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 /// Ranges of keys, both ends inclusive; ascending, not touching.
@@ -20,7 +22,7 @@ pub(in crate::rules) enum Values {
     Numbers(Ranges),
     /// These texts, sorted, each once; or all but these.
     Texts {
-        texts: Vec<Box<str>>,
+        texts: Arc<[Box<str>]>,
         but: bool,
     },
 }
@@ -35,13 +37,30 @@ impl Accepts {
     pub fn texts(mut texts: Vec<Box<str>>, but: bool) -> Self {
         texts.sort_unstable();
         texts.dedup();
-        Self { values: Values::Texts { texts, but }, missing: false }
+        Self { values: Values::Texts { texts: texts.into(), but }, missing: false }
     }
 
     /// Of a subject that is 0 or 1 and counts as 0 where it is missing.
     pub fn flag(wanted: bool) -> Self {
         let range = if wanted { (1, i64::MAX) } else { (i64::MIN, 0) };
         Self { values: Values::Numbers([range].into_iter().collect()), missing: !wanted }
+    }
+
+    /// How many ranges or texts it holds.
+    pub fn size(&self) -> usize {
+        match &self.values {
+            Values::Numbers(ranges) => ranges.len(),
+            Values::Texts { texts, .. } => texts.len(),
+        }
+    }
+
+    /// How many ranges or texts are looked at to compare it with another one.
+    pub fn comparing_work(&self, other: &Self) -> usize {
+        match (&self.values, &other.values) {
+            (Values::Texts { texts: a, .. }, Values::Texts { texts: b, .. }) if Arc::ptr_eq(a, b) => 0,
+            (Values::Texts { texts: a, .. }, Values::Texts { texts: b, .. }) => a.len().min(b.len()),
+            _ => other.size(),
+        }
     }
 
     /// Whether nothing satisfies it.
@@ -55,11 +74,15 @@ impl Accepts {
 
     /// Whether everything satisfies it.
     pub fn is_everything(&self) -> bool {
-        self.missing
-            && match &self.values {
-                Values::Numbers(ranges) => ranges[..] == [(i64::MIN, i64::MAX)],
-                Values::Texts { texts, but } => texts.is_empty() && *but,
-            }
+        self.missing && self.is_every_value()
+    }
+
+    /// Whether everything but perhaps a missing value satisfies it.
+    pub fn is_every_value(&self) -> bool {
+        match &self.values {
+            Values::Numbers(ranges) => ranges[..] == [(i64::MIN, i64::MAX)],
+            Values::Texts { texts, but } => texts.is_empty() && *but,
+        }
     }
 
     /// What both accept.
@@ -96,9 +119,15 @@ impl Accepts {
         (self.missing || !other.missing)
             && match (&self.values, &other.values) {
                 (Values::Numbers(a), Values::Numbers(b)) => {
-                    b.iter().all(|(from, to)| a.iter().any(|(low, high)| low <= from && to <= high))
+                    b.iter().all(|(from, to)| {
+                        // the only range of the ascending ones that can hold it
+                        let at = a.partition_point(|(_, high)| high < to);
+                        a.get(at).is_some_and(|(low, _)| low <= from)
+                    })
                 }
-                (Values::Texts { .. }, Values::Texts { .. }) => self.intersection(other).values == other.values,
+                (Values::Texts { texts: a, but: a_but }, Values::Texts { texts: b, but: b_but }) => {
+                    text_covers((a, *a_but), (b, *b_but))
+                }
                 _ => false,
             }
     }
@@ -107,9 +136,27 @@ impl Accepts {
 /// A set of texts as its members and whether all but those are meant.
 type TextSet<'a> = (&'a [Box<str>], bool);
 
+fn within(set: &[Box<str>], text: &str) -> bool {
+    set.binary_search_by(|member| (**member).cmp(text)).is_ok()
+}
+
+fn text_covers(wide: TextSet<'_>, narrow: TextSet<'_>) -> bool {
+    let all_in = |some: &[Box<str>], of: &[Box<str>]| {
+        some.len() <= of.len() && (std::ptr::eq(some, of) || some.iter().all(|text| within(of, text)))
+    };
+    match (wide, narrow) {
+        ((wide, false), (narrow, false)) => all_in(narrow, wide),
+        ((wide, true), (narrow, true)) => all_in(wide, narrow),
+        ((wide, true), (narrow, false)) => {
+            let (fewer, more) = if wide.len() < narrow.len() { (wide, narrow) } else { (narrow, wide) };
+            !fewer.iter().any(|text| within(more, text))
+        }
+        ((_, false), (_, true)) => false,
+    }
+}
+
 fn text_intersection(a: TextSet<'_>, b: TextSet<'_>) -> Values {
-    let within = |set: &[Box<str>], text: &str| set.binary_search_by(|member| (**member).cmp(text)).is_ok();
-    let kept = |from: &[Box<str>], of: &[Box<str>], wanted: bool| -> Vec<Box<str>> {
+    let kept = |from: &[Box<str>], of: &[Box<str>], wanted: bool| -> Arc<[Box<str>]> {
         from.iter().filter(|text| within(of, text) == wanted).cloned().collect()
     };
     match (a, b) {
@@ -117,10 +164,11 @@ fn text_intersection(a: TextSet<'_>, b: TextSet<'_>) -> Values {
         ((a, false), (b, true)) => Values::Texts { texts: kept(a, b, false), but: false },
         ((a, true), (b, false)) => Values::Texts { texts: kept(b, a, false), but: false },
         ((a, true), (b, true)) => {
-            let mut texts = kept(a, b, false);
+            let mut texts: Vec<Box<str>> = a.iter().filter(|text| !within(b, text)).cloned().collect();
             texts.extend_from_slice(b);
-            texts.sort_unstable();
-            Values::Texts { texts, but: true }
+            // two ascending runs: the stable sort merges them
+            texts.sort();
+            Values::Texts { texts: texts.into(), but: true }
         }
     }
 }

@@ -165,6 +165,12 @@ impl Order {
                 ));
             }
             "<>" => return Err(Mistake::new(tokens.span(at), "`<>` is not an operator, use `!=`")),
+            "," if level.bracket == Bracket::Group && level.open > 0 && tokens.get(level.open - 1) == "in" => {
+                let from = tokens.span(level.open).end;
+                let inside = tokens.text.get(from..).unwrap_or("").split(')').next().unwrap_or("").trim();
+                let message = format!("a list stands in square brackets: `[{inside}]`");
+                return Err(Mistake::new(tokens.span(level.open), message));
+            }
             "," if !matches!(level.bracket, Bracket::Call | Bracket::List) => {
                 return Err(Mistake::new(tokens.span(at), "`,` stands only in lists and calls"));
             }

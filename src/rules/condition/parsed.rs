@@ -11,6 +11,10 @@ use super::{
     scan::Mistake,
     syntax::{self, Syntax},
 };
+use crate::rules::report::ERRORS_MAX;
+
+/// Most unknown names a compilation for which known ones are suggested.
+const HINTS_MAX: usize = 2 * ERRORS_MAX;
 
 /// A parsed text, whoever keeps it.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct ParsedTexts {
     known: RefCell<HashMap<Box<str>, Entry>>,
     /// Those asked for since [`ParsedTexts::take_used`].
     used: RefCell<Vec<ParsedText>>,
+    /// What was told of unknown names in this compilation.
+    hints: RefCell<HashMap<Box<str>, Arc<str>>>,
     /// The compilation under way.
     round: Cell<u64>,
 }
@@ -71,10 +77,26 @@ impl ParsedTexts {
         self.used.take()
     }
 
+    /// What to tell of an unknown name; looked for once a compilation, and only
+    /// for so many names as mistakes are told.
+    pub(super) fn hint(&self, name: &str, find: impl FnOnce() -> String) -> String {
+        let mut hints = self.hints.borrow_mut();
+        if let Some(known) = hints.get(name) {
+            return known.to_string();
+        }
+        if hints.len() >= HINTS_MAX {
+            return String::new();
+        }
+        let hint = find();
+        hints.insert(name.into(), hint.as_str().into());
+        hint
+    }
+
     /// Ends a compilation: forgets what neither it nor the one before asked for,
     /// and nobody keeps.
     pub fn end_round(&self) {
         self.used.borrow_mut().clear();
+        self.hints.borrow_mut().clear();
         let round = self.round.get();
         self.round.set(round + 1);
         self.known.borrow_mut().retain(|_, entry| entry.last + 1 >= round || Arc::strong_count(&entry.text.0) > 1);

@@ -145,8 +145,8 @@ impl Leaf {
                 Some(read) => Truth::from(comparison.holds(read.cmp(value))),
                 None => Truth::Unknown,
             },
-            Leaf::CompareDouble { slot, comparison, value } => match scope.facts.get(*slot) {
-                ValueRef::Double(read) => told(*comparison, read.partial_cmp(value)),
+            Leaf::CompareDouble { slot, comparison, value } => match scope.facts.get(*slot).into() {
+                Scalar::Double(read) => told(*comparison, read.partial_cmp(value)),
                 _ => Truth::Unknown,
             },
             Leaf::TextIs { slot, value, equal } => match scope.facts.text(*slot) {

@@ -141,8 +141,26 @@ fn strange_sign(c: char) -> String {
         '$' | '\u{20ac}' | '\u{a3}' => format!("`{c}` is not allowed here, write amounts as `money('12.50')`"),
         ';' => "`;` is not allowed here, join conditions by `&&`".into(),
         '`' => "`` ` `` does not quote, use `'` or `\"`".into(),
+        '\u{2265}' | '\u{2264}' | '\u{2260}' | '\u{d7}' | '\u{f7}' | '\u{2212}' | '\u{2013}' => {
+            format!("`{c}` is not an operator, use `{}`", plain_sign(c))
+        }
+        c if c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}') => {
+            format!("character U+{:04X} is not allowed here, write a plain space or nothing", u32::from(c))
+        }
         c if c.is_control() => format!("character U+{:04X} is not allowed here", u32::from(c)),
         c => format!("character `{c}` is not allowed here"),
+    }
+}
+
+/// The operator that a sign of mathematics stands for.
+fn plain_sign(c: char) -> &'static str {
+    match c {
+        '\u{2265}' => ">=",
+        '\u{2264}' => "<=",
+        '\u{2260}' => "!=",
+        '\u{d7}' => "*",
+        '\u{f7}' => "/",
+        _ => "-",
     }
 }
 
@@ -192,8 +210,33 @@ fn text_at(text: &str, at: usize) -> Result<Option<Token>, Mistake> {
     let Some(len) = find_close(inside, &close, prefix > 0) else {
         return Err(Mistake::new(at..at + prefix + 1, format!("this text is not closed, add `{quote}`")));
     };
+    if prefix == 0 {
+        check_escapes(inside, len, at + close.len())?;
+    }
     let end = at + prefix + close.len() + len + close.len();
     Ok(Some(Token { kind: TokenKind::Text, span: at..end }))
+}
+
+/// What may follow a backslash in text.
+const ESCAPES: &str = "abfnrtv\\?\"'`xXuU0123";
+
+/// Whether every escape in the first bytes of a text is one; `from` is where
+/// they stand.
+fn check_escapes(inside: &str, len: usize, from: usize) -> Result<(), Mistake> {
+    let mut chars = inside.get(..len).unwrap_or("").char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c != '\\' {
+            continue;
+        }
+        if let Some((_, next)) = chars.next()
+            && !ESCAPES.contains(next)
+        {
+            let span = from + at..from + at + 1 + next.len_utf8();
+            let message = format!("`\\{next}` is no escape, write `\\\\{next}`, or the whole text as `r'...'`");
+            return Err(Mistake::new(span, message));
+        }
+    }
+    Ok(())
 }
 
 fn find_close(inside: &str, close: &str, raw: bool) -> Option<usize> {

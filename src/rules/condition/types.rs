@@ -1,6 +1,7 @@
 //! The types of expressions and which of them go together.
 
 use super::{
+    literals,
     scan::Mistake,
     syntax::{Arithmetic, Comparison, Kind as SyntaxKind, Syntax},
     tree::Value,
@@ -144,9 +145,19 @@ fn fix(literal: &Syntax, wanted: Type, kind: Type) -> Option<String> {
     };
     Some(match (wanted, kind) {
         (Type::Money, k) if k.is_number() || k == Type::Text => format!(", write `money('{written}')`"),
-        (Type::Date, Type::Text) => format!(", write `date('{written}')`"),
-        (Type::Time, Type::Text) => format!(", write `timestamp('{written}')`"),
-        (Type::Duration, Type::Text) => format!(", write `duration('{written}')`"),
+        (Type::Date, Type::Text) => match literals::meant_date(&written) {
+            Some(day) => format!(", write `date('{day}')`"),
+            None => format!(", {}", literals::example("date")),
+        },
+        (Type::Time, Type::Text) => match literals::meant_timestamp(&written) {
+            Some(moment) => format!(", write `timestamp('{moment}')`"),
+            None => format!(", {}", literals::example("timestamp")),
+        },
+        (Type::Duration, Type::Text) => match literals::duration(&written) {
+            Ok(_) => format!(", write `duration('{written}')`"),
+            Err(_) => format!(", {}", literals::example("duration")),
+        },
+        (Type::Duration, Type::Int) => format!(", write `duration('{written}d')` for days"),
         (w, Type::Text) if w.is_number() => ", leave out the quotes".into(),
         (w, k) if w.is_text() && k.is_number() => format!(", write `'{written}'`"),
         _ => return None,

@@ -7,7 +7,7 @@ use crate::{
     domain::{AttrSlot, BLOCK_BITS, Block},
     rules::{
         Condition,
-        condition::{Row, Subject, Values, tidied},
+        condition::{Row, Subject, Values},
     },
 };
 
@@ -45,7 +45,6 @@ struct Rows {
     further: u32,
     owners: Vec<u32>,
     impossible: Vec<u32>,
-    walked: Vec<u32>,
 }
 
 impl Draft {
@@ -60,14 +59,10 @@ impl Draft {
             further: (offers_blocks * BLOCK_BITS) as u32,
             owners: Vec::new(),
             impossible: Vec::new(),
-            walked: Vec::new(),
         };
         for (offer, condition) in (0_u32..).zip(&conditions) {
             let Some(condition) = condition else { continue };
-            match condition.rows() {
-                Some(list) => self.rule(&mut rows, offer, list),
-                None => rows.walked.push(offer),
-            }
+            self.rule(&mut rows, offer, condition.rows());
         }
         let blocks = offers_blocks + rows.owners.len().div_ceil(BLOCK_BITS);
         let possible: Vec<Block> =
@@ -79,7 +74,6 @@ impl Draft {
             owners: rows.owners.into(),
             columns: columns.into(),
             residuals: Residuals::of(residuals, blocks),
-            walked: rows.walked.into(),
         }
     }
 
@@ -88,27 +82,26 @@ impl Draft {
         Subjects::of(self.list, self.dictionary_of, self.dictionaries)
     }
 
-    fn rule(&mut self, rows: &mut Rows, offer: u32, list: Vec<Row>) {
-        let mut kept = list.into_iter().filter_map(tidied);
-        let Some(first) = kept.next() else { return rows.impossible.push(offer) };
+    fn rule(&mut self, rows: &mut Rows, offer: u32, list: &[Row]) {
+        let Some((first, further)) = list.split_first() else { return rows.impossible.push(offer) };
         self.row(rows, offer, first);
-        for row in kept {
+        for row in further {
             let number = rows.further + rows.owners.len() as u32;
             rows.owners.push(offer);
             self.row(rows, number, row);
         }
     }
 
-    fn row(&mut self, rows: &mut Rows, number: u32, row: Row) {
+    fn row(&mut self, rows: &mut Rows, number: u32, row: &Row) {
         for literal in row {
-            let subject = self.number(literal.subject);
-            let values = match literal.accepts.values {
-                Values::Numbers(ranges) => Wanted::Ranges(ranges),
+            let subject = self.number(&literal.subject);
+            let values = match &literal.accepts.values {
+                Values::Numbers(ranges) => Wanted::Ranges(ranges.clone()),
                 Values::Texts { texts, but } => {
                     let dictionary = &mut self.dictionaries[self.dictionary_of[subject as usize] as usize];
                     let mut numbers: Vec<u32> = texts.iter().map(|text| dictionary.insert(text)).collect();
                     numbers.sort_unstable();
-                    Wanted::Texts(numbers, but)
+                    Wanted::Texts(numbers, *but)
                 }
             };
             if rows.literals.len() <= subject as usize {
@@ -118,12 +111,12 @@ impl Draft {
         }
     }
 
-    fn number(&mut self, subject: Subject) -> SubjectId {
-        if let Some(number) = self.numbers.get(&subject) {
+    fn number(&mut self, subject: &Subject) -> SubjectId {
+        if let Some(number) = self.numbers.get(subject) {
             return *number;
         }
         let number = self.list.len() as SubjectId;
-        let dictionary = match &subject {
+        let dictionary = match subject {
             Subject::Text(slot) | Subject::Member(slot, _) => {
                 let next = self.dictionaries.len() as u32;
                 *self.dictionary_at.entry(*slot).or_insert_with(|| {
@@ -135,7 +128,7 @@ impl Draft {
         };
         self.list.push(subject.clone());
         self.dictionary_of.push(dictionary);
-        self.numbers.insert(subject, number);
+        self.numbers.insert(subject.clone(), number);
         number
     }
 

@@ -34,12 +34,6 @@ impl Live {
         self.blocks.extend(filled.map(|(at, _)| at as u32));
     }
 
-    /// Whether a row is in.
-    #[inline]
-    pub fn has(&self, row: u32) -> bool {
-        self.rows.as_flattened()[row as usize >> 6] >> (row & 63) & 1 == 1
-    }
-
     /// Takes a row out.
     #[inline]
     pub fn remove(&mut self, row: u32) {

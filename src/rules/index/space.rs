@@ -31,8 +31,6 @@ pub(super) struct Space {
     /// What most rows ask comes first.
     pub columns: Box<[Column]>,
     pub residuals: Residuals,
-    /// First rows whose condition has no normal form.
-    pub walked: Box<[u32]>,
 }
 
 /// What one policy's question needs beside its facts.
@@ -115,12 +113,6 @@ impl Space {
                 }
             }
         }
-        for row in &self.walked {
-            let condition = self.conditions.get(*row as usize).and_then(Option::as_ref);
-            if live.has(*row) && !condition.is_some_and(|c| c.holds(about.1)) {
-                live.remove(*row);
-            }
-        }
         Ok(())
     }
 
@@ -147,7 +139,7 @@ impl Space {
     pub fn bytes(&self) -> usize {
         self.conditions.len() * size_of::<Option<Arc<Condition>>>()
             + self.possible.len() * size_of::<Block>()
-            + (self.owners.len() + self.walked.len()) * size_of::<u32>()
+            + self.owners.len() * size_of::<u32>()
             + self.columns.iter().map(|c| size_of::<Column>() + c.bytes()).sum::<usize>()
             + self.residuals.bytes()
     }

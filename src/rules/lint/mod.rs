@@ -89,12 +89,9 @@ pub const IDLE_LIMIT: Lint = Lint {
     severity: LintSeverity::Warning,
     meaning: "a limit of the offer never bites: another limit is reached first",
 };
-/// A segment that nothing reads.
-pub const UNUSED_SEGMENT: Lint =
-    Lint { code: "unused-segment", severity: LintSeverity::Warning, meaning: "no condition reads the segment" };
 
 /// Every kind of finding.
-pub const LINTS: [Lint; 10] = [
+pub const LINTS: [Lint; 9] = [
     NEVER_TRUE,
     ALWAYS_TRUE,
     BARE_NEGATION,
@@ -104,7 +101,6 @@ pub const LINTS: [Lint; 10] = [
     SHADOWED_OFFER,
     SAME_OFFER,
     IDLE_LIMIT,
-    UNUSED_SEGMENT,
 ];
 
 /// Something found.

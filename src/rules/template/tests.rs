@@ -73,7 +73,7 @@ impl World {
     }
 
     fn env(&self) -> TemplateEnv<'_> {
-        TemplateEnv { schema: &self.schema, links: &self.links, currency: self.currency }
+        TemplateEnv { schema: &self.schema, links: &self.links, currency: self.currency, lost: Default::default() }
     }
 
     fn compile(&self, text: &str, escape: Escape) -> Result<Template, Vec<RuleError>> {

@@ -153,6 +153,10 @@ proptest! {
             if let Some(alone) = offers_alone(&source) {
                 prop_assert_eq!(Some(alone), whole_tree(&source), "{}", text);
             }
+            let source = file("rules/a.yaml", &text.replace('\n', "\r\n"));
+            if let Some(alone) = offers_alone(&source) {
+                prop_assert_eq!(Some(alone), whole_tree(&source), "{}", source.text);
+            }
         }
     }
 }
@@ -162,6 +166,8 @@ fn most_files_are_cut() {
     let text = format!("{BASE}offers:\n{}", offer(1, 0, 2) + &offer(2, 1, 2) + &offer(3, 2, 2) + &offer(4, 10, 1));
     assert!(offers_alone(&file("rules/a.yaml", &text)).is_some());
     assert!(offers_alone(&file("rules/a.yaml", SAMPLE)).is_some());
+    assert!(offers_alone(&file("rules/a.yaml", &text.replace('\n', "\r\n"))).is_some());
+    assert!(offers_alone(&file("rules/a.yaml", &text.replacen('\n', "\r", 1))).is_none());
     for hostile in
         ["offers:\n  - id: a\n  - *a\n", "offers:\n  - &a id: a\n", "offers: [ { id: a } ]\n", "offers:\n\t- id: a\n"]
     {

@@ -636,6 +636,35 @@ fn a_broken_file_hides_only_what_it_may_declare() {
 }
 
 #[test]
+fn a_broken_file_hides_no_mistake_of_syntax() {
+    let broken = SAMPLE.replace("p.days_since_order < 720", "p.days_since_order << 720 && p.nothing");
+    for lost in ["attributes: [{ id: Bad-Id, type: int }]\n", "zzz: 1\n", "offers: [\n"] {
+        let files = [file("a.yaml", &broken), file("b.yaml", lost)];
+        let errors = compile(&files).map(|_| ()).expect_err("wrong").errors;
+        assert_eq!(errors.len(), 2, "{errors:#?}");
+        assert!(errors[0].message.contains("a value is missing before `<`"), "{errors:#?}");
+    }
+}
+
+#[test]
+fn limits_of_the_parser_are_told_in_plain_words() {
+    let deep = format!("groups: {}{}", "[".repeat(30), "]".repeat(30));
+    let mut aliases = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..6 {
+        let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+        aliases.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+    }
+    for (text, says) in [
+        (deep.as_str(), "nested more than 24 deep"),
+        (aliases.as_str(), "its aliases repeat more than 20000 values"),
+        ("groups: &a [ *a ]\n", "an alias stands inside what it stands for"),
+    ] {
+        let errors = errors_of(text);
+        assert!(errors.iter().any(|error| error.message.contains(says)), "{says}: {errors:#?}");
+    }
+}
+
+#[test]
 fn settings_are_needed_once() {
     let missing = errors_of("groups: [{ id: g }]\n");
     assert!(missing[0].message.contains("no file has `settings`"), "{missing:?}");

@@ -255,3 +255,91 @@ fn a_mounted_config_map_is_read_once_and_switches_as_a_whole() {
 fn no_files_are_an_error() {
     assert!(compile(&[]).is_err());
 }
+
+/// A file of so many offers whose conditions stand in folded lines.
+fn folded(offers: usize, condition: &str) -> String {
+    let (head, list) = SMALL.split_once("offers:\n").expect("the small file has offers");
+    let mut text = format!("{head}offers:\n");
+    for at in 0..offers {
+        let offer = list.replace("- id: a\n", &format!("- id: o{at}\n"));
+        let folded = format!(">\n      p.age >= 18 &&\n\n        {condition}\n      && p.age < {at}");
+        text.push_str(&offer.replace("\"p.age >= 18\"", &folded));
+    }
+    text
+}
+
+#[test]
+fn files_that_are_not_cut_take_time_in_proportion() {
+    const OFFERS: usize = 6_500;
+    let text = folded(OFFERS, "(p.age > 20 || p.age == 19)");
+    assert!(text.len() > 2_000_000, "{}", text.len());
+    let whole = text.replacen("purpose: marketing", "purpose: &kind marketing", 1);
+    let begun = std::time::Instant::now();
+    let rules = compile_text(&whole).expect("right");
+    let took = begun.elapsed();
+    let begun = std::time::Instant::now();
+    let alone = compile_text(&text).expect("right");
+    // Against the same offers cut out, so that a busy machine does not count.
+    assert!(took < 10 * begun.elapsed() + HANG, "{took:?}, {:?} when cut", begun.elapsed());
+    assert_eq!(format!("{:?}", rules.offers), format!("{:?}", alone.offers));
+    let line = whole.lines().zip(1..).filter(|(line, _)| *line == "      p.age >= 18 &&").nth(4_321).map(|(_, at)| at);
+    let offer = rules.offer_by_name("o4321").expect("there");
+    assert_eq!(offer.eligibility.as_ref().map(|condition| condition.position.line), line);
+}
+
+#[test]
+fn a_mistake_in_a_folded_text_is_told_where_it_stands() {
+    let text = folded(300, "(p.age > 20 || p.agee == 19)");
+    let line = "        (p.age > 20 || p.agee == 19)";
+    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, l)| *l == line).map(|(at, _)| at + 1).collect();
+    for text in [text.clone(), text.replacen("purpose:", "purpose: &kind", 1), text.replace('\n', "\r\n")] {
+        let errors = compile_text(&text).expect_err("wrong").errors;
+        let places: Vec<(usize, u32)> = errors.iter().map(|e| (e.position.line as usize, e.position.column)).collect();
+        let mut wanted: Vec<(usize, u32)> = lines.iter().map(|line| (*line, 24)).collect();
+        wanted.sort_unstable();
+        assert_eq!(places, wanted);
+        assert!(errors[0].snippet.contains("p.agee == 19)\n"), "{}", errors[0].snippet);
+    }
+}
+
+#[test]
+fn a_file_of_one_line_takes_time_in_proportion() {
+    let (head, _) = SMALL.split_once("offers:\n").expect("the small file has offers");
+    let offer = |at: usize| {
+        format!(
+            "{{id: o{at}, purpose: marketing, issue: i, group: g, value: 1, eligibility: \"p.age >= 18 && p.agee > \\u0031\", \
+             treatments: {{web: {{en: {{text: \"Hi {{{{ p.age }}}}\"}}}}}}}}"
+        )
+    };
+    let offers: Vec<String> = (0..2_000).map(offer).collect();
+    let text = format!("{head}offers: [{}]\n", offers.join(", "));
+    let begun = std::time::Instant::now();
+    let errors = compile_text(&text).expect_err("wrong").errors;
+    assert_eq!(errors.len(), crate::rules::report::ERRORS_MAX);
+    assert!(begun.elapsed() < 4 * HANG, "{:?}", begun.elapsed());
+    let last = &errors[errors.len() - 1];
+    let caret = last.snippet.lines().last().map(|line| line.chars().count() - 1).expect("a caret");
+    let shown = last.snippet.lines().next().map(|line| line.chars().skip(caret).collect::<String>()).expect("a line");
+    assert!(shown.starts_with("p.age >= 18"), "{}", last.snippet);
+}
+
+#[test]
+fn mistakes_without_number_take_no_time() {
+    use std::fmt::Write;
+
+    let (head, list) = SMALL.split_once("offers:\n").expect("the small file has offers");
+    let attributes: String = (0..500).fold(String::new(), |mut text, at| {
+        _ = write!(text, ", {{ id: attribute_number_{at}, type: int }}");
+        text
+    });
+    let mut text = head.replace("type: int }]", &format!("type: int }}{attributes}]")) + "offers:\n";
+    for at in 0..3_000 {
+        let offer = list.replace("- id: a\n", &format!("- id: o{at}\n"));
+        text.push_str(&offer.replace("p.age >= 18", &format!("p.attribute_numbre_{at} > 1")));
+    }
+    let begun = std::time::Instant::now();
+    let errors = compile_text(&text).expect_err("wrong").errors;
+    assert_eq!(errors.len(), crate::rules::report::ERRORS_MAX);
+    assert!(begun.elapsed() < 20 * HANG, "{:?}", begun.elapsed());
+    assert!(errors[0].message.contains("did you mean `p.attribute_number_"), "{}", errors[0]);
+}

@@ -1,5 +1,5 @@
 use super::world::{World, origin};
-use crate::rules::{Condition, Expression, Origin, Position};
+use crate::rules::{CompileEnv, Condition, Expression, Lost, Origin, Position};
 
 #[test]
 fn mistakes_are_told_where_they_stand() {
@@ -9,6 +9,29 @@ fn mistakes_are_told_where_they_stand() {
         ("p.vip && ctx.baskte > money('1')", "10: unknown attribute `ctx.baskte`; did you mean `ctx.basket`?"),
         ("p.basket > money('1')", "1: unknown attribute `p.basket`; did you mean `ctx.basket`?"),
         ("age > 3", "1: unknown name `age`; did you mean `p.age`?"),
+        ("p.AGE > 3", "1: unknown attribute `p.AGE`; did you mean `p.age`?"),
+        ("p.city.matches('^\\d+$')", "18: `\\d` is no escape, write `\\\\d`, or the whole text as `r'...'`"),
+        ("p.city == \"a\\/b\"", "13: `\\/` is no escape, write `\\\\/`, or the whole text as `r'...'`"),
+        (
+            "now > '2026-01-01'",
+            "1: cannot compare `now` (timestamp) with `'2026-01-01'` (string), write `timestamp('2026-01-01T00:00:00Z')`",
+        ),
+        (
+            "now > 'soon'",
+            "1: cannot compare `now` (timestamp) with `'soon'` (string), as in `timestamp('2011-01-31T08:00:00Z')`",
+        ),
+        ("now > timestamp('2026-01-01')", "17: `2026-01-01` is not a moment, write it as `2026-01-01T00:00:00Z`"),
+        ("now > timestamp('0000-01-01T00:00:00Z')", "17: `0000-01-01T00:00:00Z` is before the year 1"),
+        (
+            "now - p.joined > 14",
+            "1: cannot compare `now - p.joined` (duration) with `14` (int), write `duration('14d')` for days",
+        ),
+        ("p.age in (1, 2)", "10: a list stands in square brackets: `[1, 2]`"),
+        ("p.age \u{2265} 3", "7: `\u{2265}` is not an operator, use `>=`"),
+        ("p.age\u{a0}> 3", "6: character U+00A0 is not allowed here, write a plain space or nothing"),
+        ("x.y.z", "1: unknown name `x.y.z`"),
+        ("p.seg.silent", "1: unknown name `p.seg.silent`; did you mean `seg.silent`?"),
+        ("p.spend > money('99999999999999999999')", "17: `99999999999999999999` is more money than can be counted"),
         ("p.vip and p.open", "7: `and` is not an operator, use `&&`"),
         ("p.vip or p.open", "7: `or` is not an operator, use `||`"),
         ("not p.vip", "1: `not` is not an operator, use `!`"),
@@ -171,7 +194,32 @@ fn segments_that_double_do_not_explode() {
         world = world.segment(&format!("s{level}"), &text);
     }
     let errors = world.compile("seg.s39").unwrap_err();
-    assert!(errors[0].message.contains("more than 4096 parts"), "{errors:?}");
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert!(error.message.contains("more than 4096 parts"), "{error}");
+    // told where too much is put in, not inside a segment
+    assert_eq!((&*error.position.path, error.position.column), (&*origin("").position.path, 1), "{error}");
+}
+
+#[test]
+fn the_last_day_of_cel_is_a_moment() {
+    let world = World::new();
+    assert!(world.compile("now < timestamp('9999-12-31T23:59:59Z')").is_ok());
+    assert!(world.compile("now < timestamp('9999-12-31T23:59:61Z')").is_err());
+}
+
+#[test]
+fn what_was_lost_is_not_told_and_the_rest_is() {
+    let world = World::new();
+    let lost = |attributes, segments| Lost { attributes, segments, ..Lost::default() };
+    let told = |text: &str, lost| {
+        let env = CompileEnv { lost, ..world.env() };
+        Condition::compile(text, &origin(text), &env).unwrap_err().len()
+    };
+    assert_eq!(told("p.gone > 3 && seg.gone", lost(false, false)), 2);
+    assert_eq!(told("p.gone > 3 && seg.gone", lost(true, false)), 1);
+    assert_eq!(told("p.gone > 3 && seg.gone", lost(true, true)), 0);
+    assert_eq!(told("p.gone > 3 && p.vip == 3", lost(true, true)), 1);
+    assert_eq!(told("p.gone > > 3", lost(true, true)), 1);
 }
 
 #[test]

@@ -68,6 +68,38 @@ fn texts_of_the_largest_size_take_no_time() {
 }
 
 #[test]
+fn choices_within_choices_take_no_time() {
+    let world = World::new();
+    let names = |from: usize, count: usize| {
+        let names: Vec<String> = (from..from + count).map(|n| format!("'{n:x}'")).collect();
+        names.join(",")
+    };
+    let nested = |first: String, rest: &str, depth: usize| {
+        (0..depth).fold(first, |text, n| format!("({text}){}", rest.replace('#', &n.to_string())))
+    };
+    let list = format!("p.country in [{}]", names(0, 1_300));
+    let ages: Vec<String> = (0..40).map(|n| format!("p.age == {}", n * 2)).collect();
+    let lists: Vec<String> = (0..20).map(|n| format!("p.country in [{}] && p.age > {n}", names(n, 50))).collect();
+    let numbers: Vec<String> = (0..1_000).map(|n| (n * 2).to_string()).collect();
+    for text in [
+        nested(list.clone(), " ? true : false", 17),
+        nested(list.clone(), " ? p.age > # : p.vip", 17),
+        nested(format!("!({list})"), " == true", 17),
+        nested(list, " ? (p.age > # ? p.vip : p.open) : p.country == 'x#'", 17),
+        nested(ages.join(" || "), " ? p.vip : p.age > # || p.age == -#", 17),
+        nested("p.vip".into(), " ? p.age == # || p.visits == # : p.open || p.country == 'x#'", 17),
+        nested(format!("p.age in [{}]", numbers.join(",")), " ? p.age != # : p.age == 20#", 17),
+        lists.join(" || "),
+        format!("({}) && ({})", lists[..10].join(" || "), lists[10..].join(" || ")),
+        nested(lists[0].clone(), " ? p.city != 'c#' : !(p.country in ['a', 'b#'])", 30),
+    ] {
+        let started = Instant::now();
+        _ = world.compile(&text);
+        assert!(started.elapsed() < HANG, "{:?} {} {}", started.elapsed(), &text[..40], text.len());
+    }
+}
+
+#[test]
 fn lists_that_multiply_are_bounded() {
     let list = "['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']";
     let mut text = "p.vip".to_owned();

@@ -214,6 +214,16 @@ fn macros_are_put_in_as_what_they_are() {
 }
 
 #[test]
+fn a_stored_double_that_is_not_finite_is_unknown() {
+    for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+        let world = World::new().with("p.score", Value::Double(value));
+        for condition in ["p.score > 1.5", "p.score < 1.5", "p.score != 1.5", "p.score > 1", "p.score + 1.0 > 1.5"] {
+            assert_eq!(world.truth(condition), Unknown, "{condition} {value}");
+        }
+    }
+}
+
+#[test]
 fn what_lint_asks_for_is_told() {
     let world = person();
     let compiled = |text: &str| world.compile(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));

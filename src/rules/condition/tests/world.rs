@@ -90,7 +90,14 @@ impl World {
     }
 
     pub fn env(&self) -> CompileEnv<'_> {
-        CompileEnv { schema: &self.schema, currency: GBP, segments: &self.segments, macros: &self.macros, parsed: None }
+        CompileEnv {
+            schema: &self.schema,
+            currency: GBP,
+            segments: &self.segments,
+            macros: &self.macros,
+            parsed: None,
+            lost: Default::default(),
+        }
     }
 
     pub fn compile(&self, text: &str) -> Result<Condition, Vec<RuleError>> {

@@ -115,6 +115,7 @@ pub fn compile(text: &str, schema: &Schema) -> Option<Arc<Condition>> {
         segments: &segments,
         macros: &segments,
         parsed: None,
+        lost: Default::default(),
     };
     match Condition::compile(text, &origin, &env) {
         Ok(condition) => Some(Arc::new(condition)),
