@@ -2,14 +2,7 @@
 //! rank and of compose, against the plain way through the `cel` interpreter in
 //! the same run. `benches/README.md` says what the numbers mean.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    hint::black_box,
-    process::ExitCode,
-    sync::Arc,
-    time::Instant,
-};
+use std::{hint::black_box, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail};
 use rapport::{
@@ -24,6 +17,7 @@ use rapport::{
 };
 
 mod baseline;
+mod counting;
 #[allow(dead_code, reason = "the rest is for the bench of the service")]
 mod generator;
 #[path = "loadgen/histogram.rs"]
@@ -32,6 +26,7 @@ mod histogram;
 mod statistics;
 
 use baseline::{Baseline, agree};
+use counting::allocations;
 use generator::{ANY_AGE_YEARS, SplitMix64};
 use histogram::Histogram;
 use statistics::Quartiles;
@@ -63,47 +58,6 @@ const INTERACTIONS: usize = 20;
 /// 2025-06-01T12:00:00Z.
 const NOW: Timestamp = Timestamp(1_748_779_200_000_000);
 const DAY_US: i64 = 86_400_000_000;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting calls per thread.
-struct Counting;
-
-fn count() {
-    // a thread that is ending has no counter any more
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call is handed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 /// Signs nothing: signing is not part of the pipeline.
 struct Unsigned;

@@ -2,14 +2,7 @@
 //! offers, against the `cel` interpreter and the `a-tree` crate in the same run.
 //! `benches/README.md` says what the numbers mean.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell as Counter,
-    hint::black_box,
-    process::ExitCode,
-    sync::Arc,
-    time::Instant,
-};
+use std::{hint::black_box, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::bail;
 use rapport::{
@@ -20,6 +13,7 @@ use rapport::{
 
 #[path = "rules/book.rs"]
 mod book;
+mod counting;
 #[allow(dead_code, reason = "its rules and customers are those of the other benchmarks")]
 mod generator;
 #[allow(dead_code, reason = "a smaller part is enough here")]
@@ -36,6 +30,7 @@ mod statistics;
 mod tree;
 
 use book::{MISSING, NOW, Offer, Person, Shape};
+use counting::allocations;
 use generator::{SEED, SplitMix64};
 use histogram::Histogram;
 use interpreter::{Interpreter, context};
@@ -49,47 +44,6 @@ const TIMED_OFFERS: usize = 200_000_000;
 const EVICTED_BYTES: usize = 64 << 20;
 /// Share of attributes missing where answers are compared.
 const MISSING_COMPARED: f64 = 0.25;
-
-thread_local! {
-    static ALLOCATIONS: Counter<u64> = const { Counter::new(0) };
-}
-
-/// The system's allocator, counting calls per thread.
-struct Counting;
-
-fn count() {
-    // a thread that is ending has no counter any more
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call is handed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Counter::get)
-}
 
 /// Prints each number with its goal, and remembers whether all were met.
 struct Report {
