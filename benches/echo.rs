@@ -7,13 +7,13 @@ use std::{fs, net::SocketAddr, path::Path, pin::Pin, thread};
 use anyhow::Context;
 use prost::Message;
 use rapport::proto::{
-    DecideRequest, DecideResponse, ExplainRequest, ExplainResponse, ExportDecisionsRequest, ExportDecisionsResponse,
-    RespondRequest, RespondResponse,
+    DecideRequest, DecideResponse, DecideStreamRequest, DecideStreamResponse, ExplainRequest, ExplainResponse,
+    ExportDecisionsRequest, ExportDecisionsResponse, RespondRequest, RespondResponse,
     decision_service_server::{DecisionService, DecisionServiceServer},
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -29,11 +29,19 @@ struct Echo {
 
 #[tonic::async_trait]
 impl DecisionService for Echo {
+    type DecideStreamStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<DecideStreamResponse, Status>> + Send>>;
     type ExportDecisionsStream =
         Pin<Box<dyn tokio_stream::Stream<Item = Result<ExportDecisionsResponse, Status>> + Send>>;
 
     async fn decide(&self, _request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
         Ok(Response::new(self.response.clone()))
+    }
+
+    async fn decide_stream(
+        &self,
+        _request: Request<Streaming<DecideStreamRequest>>,
+    ) -> Result<Response<Self::DecideStreamStream>, Status> {
+        Err(Status::unimplemented("the echo only decides"))
     }
 
     async fn respond(&self, _request: Request<RespondRequest>) -> Result<Response<RespondResponse>, Status> {

@@ -89,6 +89,8 @@ pub fn schema() -> Schema {
             range: None,
             pii: false,
             behavioural: false,
+            client: false,
+            verified: false,
         });
     }
     schema.stored.sort_unstable();

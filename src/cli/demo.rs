@@ -12,7 +12,7 @@ use anyhow::Context;
 use crate::{
     app::App,
     config::ServeConfig,
-    grpc::Api,
+    grpc::{Api, Caller},
     proto::{
         DecideRequest, DecideResponse, Identity, Intent, OutcomeType, Presentation, Purpose, RespondRequest, View,
     },
@@ -154,7 +154,7 @@ impl Tour<'_> {
             view: View::Full.into(),
             ..DecideRequest::default()
         };
-        self.api.decide(request).await.map_err(|s| super::client::refused("asking for a decision", &s))
+        self.api.decide(Caller::Service, request).await.map_err(|s| super::client::refused("asking for a decision", &s))
     }
 
     /// Shows a decision of a channel, declines it, and shows what comes next over

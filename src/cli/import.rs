@@ -66,12 +66,12 @@ pub enum Sink {
 
 impl Sink {
     async fn record(&self, events: Vec<Event>) -> Result<RecordResponse, tonic::Status> {
-        let request = RecordRequest { events };
+        let request = RecordRequest { events, ..RecordRequest::default() };
         match self {
             Sink::Remote(connection) => {
                 EventServiceClient::new(connection.clone()).record(request).await.map(tonic::Response::into_inner)
             }
-            Sink::Local(api) => api.record(request).await,
+            Sink::Local(api) => api.record(crate::grpc::Caller::Service, request).await,
         }
     }
 

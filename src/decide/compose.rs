@@ -53,6 +53,7 @@ pub(super) fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scra
         consistency_token: inputs.consistency_token.to_owned(),
         trace: trace::report(ranking, inputs.request.trace),
         decided_at: inputs.now,
+        visitor_id: String::new(),
     };
     Composed { decision, failed }
 }

@@ -27,6 +27,9 @@ pub struct Decision {
     pub trace: TraceReport,
     /// When.
     pub decided_at: Timestamp,
+    /// The signed id of the visitor it was made for; empty for one who was
+    /// named otherwise.
+    pub visitor_id: String,
 }
 
 /// What the identities matched.

@@ -34,6 +34,10 @@ pub struct IdentityHash(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ArmKey(pub u128);
 
+/// A browser that comes back, known by nothing but a random number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct VisitorId(pub u128);
+
 /// UUIDv7 of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct DecisionId(pub u128);

@@ -35,7 +35,7 @@ pub use profile::{
     StoredIdentity,
 };
 pub use reason::{Reason, Stage};
-pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, Trace, View};
+pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, SendWindow, Trace, View};
 pub use revision::{Activation, Revision, RevisionOrigin};
 pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Trait};
 pub use tallies::{Effect, Tallies, Tally};

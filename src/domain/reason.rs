@@ -83,11 +83,15 @@ reasons! {
     ValueUnknown = 28, Score, "value_unknown";
     /// Its content cannot be rendered.
     RenderFailed = 29, Compose, "render_failed";
+    /// It needs a verified person.
+    NotVerified = 30, Retrieve, "not_verified";
+    /// It cannot be sent within the request's send window.
+    OutsideSendWindow = 31, Contact, "outside_send_window";
 }
 
 impl Reason {
     /// One more than the largest number; the length of a table by reason.
-    pub const TABLE_LEN: usize = 30;
+    pub const TABLE_LEN: usize = 32;
 
     /// From its number.
     pub fn from_number(number: u8) -> Option<Self> {

@@ -1,7 +1,9 @@
 //! A question, checked: every name resolved to its stable id, every context
 //! value of its declared type.
 
-use super::{AttrId, ChannelId, IdentityHash, IdentityTypeId, ItemId, OfferId, PlacementId, Timestamp, Value};
+use super::{
+    AttrId, ChannelId, IdentityHash, IdentityTypeId, ItemId, OfferId, PlacementId, Timestamp, Value, VisitorId,
+};
 
 /// A question about one person.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -44,6 +46,19 @@ pub struct Request {
     pub as_of: Option<Timestamp>,
     /// PREVIEW: attribute values to assume, sorted by id.
     pub overrides: Vec<(AttrId, Value)>,
+    /// The visitor, as a signed visitor id said; among the identities too.
+    pub visitor: Option<VisitorId>,
+    /// Open questions: when the caller can send.
+    pub send_window: SendWindow,
+}
+
+/// When a caller can send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SendWindow {
+    /// From then on; `None` for now.
+    pub from: Option<Timestamp>,
+    /// Until then; `None` for no end.
+    pub until: Option<Timestamp>,
 }
 
 /// An identity, validated and normalised.

@@ -73,6 +73,10 @@ pub struct AttributeDef {
     pub pii: bool,
     /// Whether it is behaviour: masked without consent to profiling.
     pub behavioural: bool,
+    /// Context attributes: whether a browser may give it.
+    pub client: bool,
+    /// Whether it is read only for a verified person.
+    pub verified: bool,
 }
 
 /// The type of an attribute.

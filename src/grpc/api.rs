@@ -12,6 +12,8 @@ use crate::{
     proto,
 };
 
+use super::caller::Caller;
+
 use super::convert::{
     Reading, customer,
     decision::{self, Shown},
@@ -51,20 +53,29 @@ impl Api {
         read(Reading::new(&snapshot.ruleset, &identity))
     }
 
+    fn read_of<T>(
+        &self,
+        caller: Caller,
+        snapshot: &Snapshot,
+        read: impl FnOnce(Reading<'_>) -> Result<T, AppError>,
+    ) -> Result<T, AppError> {
+        self.read(snapshot, |reading| read(reading.of(caller)))
+    }
+
     /// Answers a question.
     ///
     /// # Errors
     /// As [`App::decide`]; every violation.
-    pub async fn decide(&self, wire: proto::DecideRequest) -> Answer<proto::DecideResponse> {
-        self.decide_and(wire, decision::write).await
+    pub async fn decide(&self, caller: Caller, wire: proto::DecideRequest) -> Answer<proto::DecideResponse> {
+        self.decide_and(caller, wire, decision::write).await
     }
 
     /// Answers a question, the answer appended to a buffer.
     ///
     /// # Errors
     /// As [`Api::decide`].
-    pub async fn decide_into(&self, wire: proto::DecideRequest, mut into: Vec<u8>) -> Answer<Vec<u8>> {
-        self.decide_and(wire, |answer, shown| {
+    pub async fn decide_into(&self, caller: Caller, wire: proto::DecideRequest, mut into: Vec<u8>) -> Answer<Vec<u8>> {
+        self.decide_and(caller, wire, |answer, shown| {
             wire::write(answer, shown, &mut into);
             into
         })
@@ -73,12 +84,13 @@ impl Api {
 
     async fn decide_and<T>(
         &self,
+        caller: Caller,
         wire: proto::DecideRequest,
         write: impl FnOnce(&Decision, Shown<'_>) -> T,
     ) -> Answer<T> {
         let snapshot = self.app.current();
         let currency = snapshot.ruleset.currency;
-        let request = self.read(&snapshot, |reading| request::read(reading, wire))?;
+        let request = self.read_of(caller, &snapshot, |reading| request::read(reading, wire))?;
         let shown = Shown { view: request.view, trace: request.trace, currency: &currency };
         let decision = self.app.decide(snapshot, request).await?;
         Ok(write(&decision, shown))
@@ -155,7 +167,7 @@ impl Api {
     ///
     /// # Errors
     /// None or too many events; everything else is a result.
-    pub async fn record(&self, wire: proto::RecordRequest) -> Answer<proto::RecordResponse> {
+    pub async fn record(&self, caller: Caller, wire: proto::RecordRequest) -> Answer<proto::RecordResponse> {
         let count = wire.events.len();
         if count == 0 || count > event::EVENTS_MAX {
             let description = format!("has {count} entries: give 1 to {}", event::EVENTS_MAX);
@@ -165,7 +177,7 @@ impl Api {
         let mut inputs: Vec<EventInput> = Vec::with_capacity(count);
         let mut refused: Vec<Option<AppError>> = Vec::with_capacity(count);
         for event in wire.events {
-            match self.read(&snapshot, |reading| event::read(reading, event)) {
+            match self.read_of(caller, &snapshot, |reading| event::read(reading, event)) {
                 Ok(input) => {
                     inputs.push(input);
                     refused.push(None);

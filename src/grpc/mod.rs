@@ -1,6 +1,7 @@
 //! The gRPC services: thin, over the calls of [`Api`].
 
 pub mod api;
+pub mod caller;
 pub mod codec;
 pub mod convert;
 mod publishing;
@@ -13,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 pub use api::Api;
+pub use caller::{Agent, Caller};
 
 use crate::proto::{
     self, customer_service_server::CustomerService, decision_service_server::DecisionService,
@@ -31,10 +33,19 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[async_trait]
 impl DecisionService for Api {
+    type DecideStreamStream = ReceiverStream<Result<proto::DecideStreamResponse, Status>>;
     type ExportDecisionsStream = ReceiverStream<Result<proto::ExportDecisionsResponse, Status>>;
 
     async fn decide(&self, request: Request<proto::DecideRequest>) -> Answer<proto::DecideResponse> {
-        Api::decide(self, request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions());
+        Api::decide(self, caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn decide_stream(
+        &self,
+        _: Request<tonic::Streaming<proto::DecideStreamRequest>>,
+    ) -> Answer<Self::DecideStreamStream> {
+        Err(Status::unimplemented("deciding on a stream"))
     }
 
     async fn respond(&self, request: Request<proto::RespondRequest>) -> Answer<proto::RespondResponse> {
@@ -56,12 +67,23 @@ impl DecisionService for Api {
 #[async_trait]
 impl EventService for Api {
     async fn record(&self, request: Request<proto::RecordRequest>) -> Answer<proto::RecordResponse> {
-        Api::record(self, request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions());
+        Api::record(self, caller, request.into_inner()).await.map(Response::new)
     }
 }
 
 #[async_trait]
 impl CustomerService for Api {
+    type WatchCustomerStream = ReceiverStream<Result<proto::WatchCustomerResponse, Status>>;
+
+    async fn lookup(&self, _: Request<proto::LookupRequest>) -> Answer<proto::LookupResponse> {
+        Err(Status::unimplemented("looking up a customer"))
+    }
+
+    async fn watch_customer(&self, _: Request<proto::WatchCustomerRequest>) -> Answer<Self::WatchCustomerStream> {
+        Err(Status::unimplemented("watching a customer"))
+    }
+
     async fn get_customer(&self, request: Request<proto::GetCustomerRequest>) -> Answer<proto::GetCustomerResponse> {
         Api::get_customer(self, request.into_inner()).await.map(Response::new)
     }

@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame};
 use prost::Message;
 use tonic::{Code, Status, body::Body};
 
-use super::{Api, MESSAGE_BYTES_MAX, status};
+use super::{Api, Caller, MESSAGE_BYTES_MAX, status};
 
 /// The path of `Decide`.
 pub const DECIDE: &str = "/rapport.v1.DecisionService/Decide";
@@ -35,7 +35,8 @@ pub fn is_plain<B>(request: &Request<B>) -> bool {
 
 /// Answers a call of `Decide` that [`is_plain`].
 pub async fn decide(api: &Api, request: Request<Body>) -> Response<Body> {
-    match answer(api, request.into_body()).await {
+    let caller = Caller::of(request.extensions());
+    match answer(api, caller, request.into_body()).await {
         Ok(message) => {
             let mut response = Response::new(Body::new(Unary { message: Some(message), ended: false }));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -45,13 +46,13 @@ pub async fn decide(api: &Api, request: Request<Body>) -> Response<Body> {
     }
 }
 
-async fn answer(api: &Api, body: Body) -> Result<Bytes, Status> {
+async fn answer(api: &Api, caller: Caller, body: Body) -> Result<Bytes, Status> {
     let received = receive(body).await?;
     let message = received.get(PREFIX_BYTES..).unwrap_or_default();
     let question = Message::decode(message).map_err(|error| status::undecodable(&error.to_string()))?;
     let mut buffer = Vec::with_capacity(ANSWER_BYTES);
     buffer.extend_from_slice(&[0; PREFIX_BYTES]);
-    let mut answer = api.decide_into(question, buffer).await?;
+    let mut answer = api.decide_into(caller, question, buffer).await?;
     let len = u32::try_from(answer.len() - PREFIX_BYTES)
         .map_err(|_| Status::resource_exhausted("the answer is longer than 4 GiB; ask for less"))?;
     answer[1..PREFIX_BYTES].copy_from_slice(&len.to_be_bytes());

@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use crate::{
-    grpc::{Api, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status},
+    grpc::{Api, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status},
     proto,
 };
 
@@ -56,10 +56,10 @@ pub const ROUTES: [(&str, &str); 23] = [
 pub fn router(api: &Api) -> Router {
     let link_api = api.clone();
     publishing(api)
-        .route("/v1/decide", call(api, |api, body| async move { api.decide(body).await }))
+        .route("/v1/decide", call(api, |api, body| async move { api.decide(Caller::Service, body).await }))
         .route("/v1/respond", call(api, |api, body| async move { api.respond(body).await }))
         .route("/v1/explain", call(api, |api, body| async move { api.explain(body).await }))
-        .route("/v1/events", call(api, |api, body| async move { api.record(body).await }))
+        .route("/v1/events", call(api, |api, body| async move { api.record(Caller::Service, body).await }))
         .route("/v1/customers:get", call(api, |api, body| async move { api.get_customer(body).await }))
         .route("/v1/customers:upsert", call(api, |api, body| async move { api.upsert_customer(body).await }))
         .route("/v1/customers:doNotContact", call(api, |api, body| async move { api.do_not_contact(body).await }))

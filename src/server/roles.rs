@@ -26,8 +26,9 @@ impl Role {
 }
 
 /// Path, or prefix that ends in `/`, and the role it needs.
-pub const TABLE: [(&str, Role); 49] = [
+pub const TABLE: [(&str, Role); 52] = [
     ("/rapport.v1.DecisionService/Decide", Role::Decide),
+    ("/rapport.v1.DecisionService/DecideStream", Role::Decide),
     ("/rapport.v1.DecisionService/Respond", Role::Record),
     ("/rapport.v1.DecisionService/Explain", Role::Record),
     ("/rapport.v1.DecisionService/ExportDecisions", Role::Admin),
@@ -35,6 +36,8 @@ pub const TABLE: [(&str, Role); 49] = [
     ("/rapport.v1.CustomerService/GetCustomer", Role::Record),
     ("/rapport.v1.CustomerService/UpsertCustomer", Role::Record),
     ("/rapport.v1.CustomerService/SetDoNotContact", Role::Record),
+    ("/rapport.v1.CustomerService/Lookup", Role::Record),
+    ("/rapport.v1.CustomerService/WatchCustomer", Role::Record),
     ("/rapport.v1.RulesetService/GetActiveRevision", Role::Decide),
     ("/rapport.v1.RulesetService/ListOffers", Role::Record),
     ("/rapport.v1.RulesetService/GetReport", Role::Admin),
@@ -135,7 +138,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(calls, 22);
+        assert_eq!(calls, 25);
         for (_, path) in crate::http::ROUTES {
             assert!(listed(path.trim_end_matches("{token}")), "{path} has no role");
         }

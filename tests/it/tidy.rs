@@ -337,6 +337,42 @@ fn the_architecture_fits_in_a_head() {
     assert!(lines <= ARCHITECTURE_LINES_MAX, "ARCHITECTURE.md has {lines} lines");
 }
 
+/// The text files of the repository that are not source of `src/`.
+fn documents() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let here = fs::read_dir(repository()).expect("the repository").flatten().map(|entry| entry.path());
+    files.extend(here.filter(|path| path.is_file()));
+    for dir in [".ci", "benches", "docs", "examples", "fuzz", "proto", "rules", "tests"] {
+        walk_all(&repository().join(dir), &mut files);
+    }
+    files
+}
+
+fn walk_all(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true if ["target", "node_modules", "corpus"].iter().any(|name| path.ends_with(name)) => {}
+            true => walk_all(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+#[test]
+fn no_mark_of_a_merge_is_left() {
+    let mut findings = Vec::new();
+    let mut look = |path: &Path, text: &str| {
+        let marks = text.lines().filter(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
+        findings.extend(marks.map(|mark| format!("{}: {mark}", path.display())));
+    };
+    let documents = documents();
+    assert!(documents.iter().any(|path| path.ends_with("README.md")) && documents.len() > 50);
+    documents.iter().filter_map(|path| Some((path, fs::read_to_string(path).ok()?))).for_each(|(p, t)| look(p, &t));
+    sources().iter().for_each(|source| look(Path::new(&source.path), &source.lines.join("\n")));
+    none(findings);
+}
+
 #[test]
 fn the_checks_find_what_they_look_for() {
     let source = |text: &str| {

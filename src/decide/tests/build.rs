@@ -43,6 +43,8 @@ pub fn attribute(schema: &mut Schema, name: &str, kind: AttributeType, source: A
         range: None,
         pii: false,
         behavioural,
+        client: false,
+        verified: false,
     });
     slot
 }

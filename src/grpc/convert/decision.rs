@@ -37,6 +37,7 @@ pub fn write(decision: &Decision, shown: Shown<'_>) -> proto::DecideResponse {
         consistency_token: decision.consistency_token.clone(),
         trace: trace(&decision.trace, shown),
         decided_at: Some(timestamp(decision.decided_at)),
+        visitor_id: decision.visitor_id.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::suggest::{did_you_mean, quoted};
+use crate::grpc::caller::Caller;
 use crate::grpc::timestamp::{LAST, LAST_SECONDS};
 
 /// Most identities of a message.
@@ -32,6 +33,8 @@ pub type IdentityOf<'a> = &'a dyn Fn(&str, &str) -> Result<Identity, String>;
 pub struct Reading<'a> {
     /// The rules it is checked against.
     pub ruleset: &'a Ruleset,
+    /// Who sent it.
+    pub caller: Caller,
     identity_of: IdentityOf<'a>,
     violations: Vec<Violation>,
 }
@@ -39,7 +42,12 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Starts to read a message.
     pub fn new(ruleset: &'a Ruleset, identity_of: IdentityOf<'a>) -> Self {
-        Self { ruleset, identity_of, violations: Vec::new() }
+        Self { ruleset, caller: Caller::Service, identity_of, violations: Vec::new() }
+    }
+
+    /// The message of somebody else than a service.
+    pub fn of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// Notes that a field is wrong.

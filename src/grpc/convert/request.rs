@@ -4,7 +4,7 @@ use crate::{
     app::{AppError, consistency_version},
     domain::{
         Assurance, ChannelId, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId, Purpose,
-        Request, Trace, View,
+        Request, SendWindow, Trace, View,
     },
     proto,
 };
@@ -64,6 +64,8 @@ pub fn read(mut reading: Reading<'_>, wire: proto::DecideRequest) -> Result<Requ
         languages: languages(r, wire.languages),
         as_of: r.moment("as_of", wire.as_of),
         overrides: schema::overrides(r, wire.attribute_overrides),
+        visitor: None,
+        send_window: SendWindow::default(),
     };
     reading.done(request)
 }

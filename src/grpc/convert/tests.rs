@@ -30,6 +30,8 @@ fn attribute(slot: u16, name: &str, kind: AttributeType, stored: bool, range: Op
         range,
         pii: false,
         behavioural: false,
+        client: false,
+        verified: false,
     }
 }
 
@@ -203,6 +205,7 @@ fn every_violation_of_a_question_is_named_at_once() {
         strict: true,
         as_of: Some(crate::grpc::timestamp::Timestamp { seconds: 0, nanos: -1 }),
         attribute_overrides: context(vec![("contry", "DE".into())]),
+        ..proto::DecideRequest::default()
     };
     let expected = "allowed_channels[1] as_of as_of assurance attribute_overrides attribute_overrides.contry \
          consistency_token context.arrival context.basket_value context.device context.paeg context.score \
@@ -425,6 +428,7 @@ pub(crate) fn answered() -> crate::domain::Decision {
         consistency_token: "c".into(),
         trace: TraceReport { counts: vec![(crate::domain::Reason::Paused, 2)], candidates: Vec::new() },
         decided_at: Timestamp(-1),
+        visitor_id: String::new(),
     }
 }
 

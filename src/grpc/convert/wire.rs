@@ -40,6 +40,7 @@ pub fn write(answer: &Decision, shown: Shown<'_>, into: &mut Vec<u8>) {
         out.message(9, |out| trace(out, &answer.trace, shown));
     }
     out.moment(10, answer.decided_at);
+    out.text(11, &answer.visitor_id);
 }
 
 fn placement(out: &mut Fields<'_>, answer: &PlacementAnswer, shown: Shown<'_>) {

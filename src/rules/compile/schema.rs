@@ -142,8 +142,20 @@ fn attributes(
         let (name, source) = (declared.id.clone(), source.clone());
         let prefix = if source == AttributeSource::Context { "ctx" } else { "p" };
         let full_name = format!("{prefix}.{name}").into();
-        let def =
-            AttributeDef { slot: AttrSlot(0), id, name, full_name, kind, source, default, range, pii, behavioural };
+        let def = AttributeDef {
+            slot: AttrSlot(0),
+            id,
+            name,
+            full_name,
+            kind,
+            source,
+            default,
+            range,
+            pii,
+            behavioural,
+            client: false,
+            verified: false,
+        };
         all.push((declared.id_mark, def));
     }
     check_hashes(report, noun, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));

@@ -57,6 +57,8 @@ pub fn read(
         range: None,
         pii,
         behavioural,
+        client: false,
+        verified: false,
     })
 }
 

@@ -49,6 +49,8 @@ impl World {
                 range: None,
                 pii: false,
                 behavioural: false,
+                client: false,
+                verified: false,
             });
         }
         let links = vec!["shop".into(), "terms".into()];

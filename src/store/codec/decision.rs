@@ -16,6 +16,8 @@ use crate::{
 
 /// Of the personal part.
 const VERSION: u8 = 1;
+/// The version of the personal part.
+const PERSONAL_VERSION: u8 = 2;
 /// Of the public part. Version 1 had no pauses.
 const PUBLIC_VERSION: u8 = 2;
 /// Fewest bytes of a winner, of a reservation.
@@ -54,7 +56,7 @@ pub fn encode_decision_public(record: &DecisionRecord, into: &mut Vec<u8>) {
 /// Appends the personal part of a decision.
 pub fn encode_decision_personal(record: &DecisionRecord, into: &mut Vec<u8>) {
     let w = &mut Writer::new(into);
-    w.u8(VERSION);
+    w.u8(PERSONAL_VERSION);
     write_request(w, &record.request);
     w.list(&record.reservations, |w, reservation| write_reservation(w, reservation, record.now));
     w.text(&record.consistency_token);
@@ -71,8 +73,8 @@ pub fn decode_decision(public: &[u8], personal: Option<&[u8]>) -> Result<Decoded
     if let Some(bytes) = personal {
         let now = decoded.record.now;
         let r = &mut Reader::new("decision's personal part", bytes);
-        r.version(VERSION)?;
-        decoded.record.request = read_request(r)?;
+        let version = r.version_between(VERSION, PERSONAL_VERSION)?;
+        decoded.record.request = read_request(r, version)?;
         decoded.record.reservations = r.list(RESERVATION_BYTES_MIN, |r| read_reservation(r, now))?;
         decoded.record.consistency_token = r.text()?.into();
         decoded.record.public_url = r.text()?.into();

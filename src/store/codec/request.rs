@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{
         Assurance, AttrId, ChannelId, Identity, IdentityHash, IdentityTypeId, Intent, ItemId, OfferId, PageConsent,
-        PlacementAsk, PlacementId, Purpose, Request, Timestamp, Trace, Value, View,
+        PlacementAsk, PlacementId, Purpose, Request, SendWindow, Timestamp, Trace, Value, View, VisitorId,
     },
     store::StoreError,
 };
@@ -51,11 +51,14 @@ pub(super) fn write_request(w: &mut Writer<'_>, request: &Request) {
     w.list(&request.languages, |w, language| w.text(language));
     w.option(request.as_of, |w, at| w.signed(at.0));
     write_attributes(w, &request.overrides);
+    w.option(request.visitor, |w, visitor| w.u128(visitor.0));
+    w.option(request.send_window.from, |w, at| w.signed(at.0));
+    w.option(request.send_window.until, |w, at| w.signed(at.0));
 }
 
-pub(super) fn read_request(r: &mut Reader<'_>) -> Result<Request, StoreError> {
+pub(super) fn read_request(r: &mut Reader<'_>, version: u8) -> Result<Request, StoreError> {
     // The fields are read in the order they are written in.
-    Ok(Request {
+    let mut request = Request {
         identities: r.list(IDENTITY_BYTES, read_identity)?,
         assurance: r.choice(1, &ASSURANCES)?,
         session_id: r.text()?.into(),
@@ -75,7 +78,15 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Result<Request, StoreError> {
         languages: r.list(1, |r| Ok(r.text()?.into()))?,
         as_of: r.option(|r| r.signed().map(Timestamp))?,
         overrides: read_attributes(r)?,
-    })
+        ..Request::default()
+    };
+    if version > 1 {
+        request.visitor = r.option(|r| r.u128().map(VisitorId))?;
+        let from = r.option(|r| r.signed().map(Timestamp))?;
+        let until = r.option(|r| r.signed().map(Timestamp))?;
+        request.send_window = SendWindow { from, until };
+    }
+    Ok(request)
 }
 
 fn read_identity(r: &mut Reader<'_>) -> Result<Identity, StoreError> {

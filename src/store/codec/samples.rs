@@ -237,6 +237,8 @@ fn request() -> impl Strategy<Value = Request> {
             languages: rest.3,
             as_of: rest.4,
             overrides,
+            visitor: None,
+            send_window: SendWindow::default(),
         },
     )
 }

@@ -65,6 +65,8 @@ impl World {
                 range: None,
                 pii: false,
                 behavioural: false,
+                client: false,
+                verified: false,
             });
         }
         Self { schema, segments: HashMap::new(), macros: HashMap::new(), values: HashMap::new() }

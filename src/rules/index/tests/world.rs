@@ -86,6 +86,8 @@ pub fn schema() -> Schema {
             range: None,
             pii: false,
             behavioural: false,
+            client: false,
+            verified: false,
         });
     }
     schema
