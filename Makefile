@@ -1,15 +1,30 @@
 # `make` alone lists the targets.
 
 CARGO ?= cargo
+NODE ?= node
+NPM ?= npm
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo lint bench ci full-bench full-service full-sample full-oracle full-fuzz
+.PHONY: help test test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run every test
 	$(CARGO) test --locked --all
+
+test-browser: ## try rapport.js in a real Chromium, which is installed when there is none
+	tests/browser/chromium
+	cd tests/browser && $(NPM) ci --no-audit --no-fund --loglevel=error
+	$(CARGO) build --locked
+	cd tests/browser && $(NODE) --test --test-concurrency=1
+
+test-examples: ## run the examples for a web server and for Python against the service
+	$(CARGO) build --locked
+	python3 -m venv target/examples-venv
+	target/examples-venv/bin/pip install --quiet --requirement examples/python/requirements.txt
+	$(NODE) --test examples/node/page.test.mjs
+	target/examples-venv/bin/python -m unittest discover --start-directory examples/python --verbose
 
 demo: ## import the sample, decide for real customers, serve
 	$(CARGO) run --locked --release -- demo

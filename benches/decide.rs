@@ -9,8 +9,9 @@ use rapport::{
     decide::{Inputs, Scratch, Signer, Snapshot, compose, rank},
     domain::{
         ArmKey, AttrId, ChannelId, Consent, ConsentPurpose, CustomerKey, DecisionId, DegradedSet, EventStat,
-        EventTypeId, Interaction, LinkRef, Match, OfferId, OutcomeSet, OutcomeType, Permission, PlacementAsk,
+        EventTypeId, Holder, Interaction, LinkRef, Match, OfferId, OutcomeSet, OutcomeType, Permission, PlacementAsk,
         PlacementId, PresentationRef, Profile, ReasonCode, Request, StoredAttribute, Tallies, Timestamp, Value,
+        VisitorId,
     },
     learn,
     rules::{self, SourceFile},
@@ -63,12 +64,16 @@ const DAY_US: i64 = 86_400_000_000;
 struct Unsigned;
 
 impl Signer for Unsigned {
-    fn presentation_token(&self, _presentation: &PresentationRef) -> String {
+    fn presentation_token(&self, _presentation: &PresentationRef, _: Option<Holder>) -> String {
         "a-token-as-long-as-a-signed-one-is-in-the-service-with-its-hmac-in-base64".to_owned()
     }
 
-    fn link_url(&self, _link: &LinkRef) -> String {
+    fn link_url(&self, _link: &LinkRef, _: Option<Holder>) -> String {
         "http://127.0.0.1:7070/c/a-token-as-long-as-a-signed-one-with-its-hmac-in-base64".to_owned()
+    }
+
+    fn visitor_id(&self, _visitor: VisitorId, _: Timestamp) -> String {
+        String::new()
     }
 }
 

@@ -26,11 +26,12 @@ mod generator;
 mod loadgen;
 
 use loadgen::{
+    batch::Shop,
     client,
     closed::{Load, Shape},
     open::{self, Arrivals, Open, Plan},
     paired::{self, CYCLES_DROPPED, Pair, Sliced},
-    process::{Pinning, rss_kib},
+    process::{Pinning, cores, rss_kib},
     report::{Report, latency, quartiles, us},
     statistics::Quartiles,
     swap,
@@ -148,6 +149,16 @@ enum Command {
     Rss,
     /// Open load while every offer is rebuilt.
     Swap,
+    /// `decide --batch` over the sample shop against the pure pipeline over the
+    /// same questions on as many cores, in turn.
+    Batch {
+        /// Open questions of each run.
+        #[arg(long, default_value_t = 50_000)]
+        questions: usize,
+        /// An option of `decide --batch`; may be given more than once.
+        #[arg(long = "option", allow_hyphen_values = true)]
+        batch_options: Vec<String>,
+    },
     /// Runs the echo; started by the others.
     #[command(hide = true)]
     Server {
@@ -163,6 +174,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Command::Server { response } = command {
         echo::serve(options.layout, &response)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Batch { questions, batch_options } = command {
+        // nothing is pinned: the cores are shared by all that takes part
+        let report = batch(&options, questions, &batch_options)?;
+        return Ok(if report.print(options.json) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     loadgen::histogram::self_check();
     let pinning = if options.pin == Pin::Split { Pinning::split() } else { Pinning::NONE };
@@ -192,7 +208,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Scrape => bench.scrape().await,
             Command::Rss => bench.rss().await,
             Command::Swap => bench.swap().await,
-            Command::Server { .. } => anyhow::bail!("the echo runs in a process of its own"),
+            Command::Batch { .. } | Command::Server { .. } => anyhow::bail!("this needs no generated rules"),
         }
     })?;
     Ok(if report.print(bench.options.json) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -473,6 +489,91 @@ impl Bench {
         }
         Ok(report)
     }
+}
+
+/// The least of the pure pipeline's rate that a batch must reach.
+const BATCH_RATIO_MIN: f64 = 0.5;
+
+/// The pure pipeline and a batch in turn; each batch against the pure runs
+/// before and after it.
+fn batch(options: &Options, count: usize, batch_options: &[String]) -> anyhow::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shop = runtime.block_on(Shop::import(&options.program))?;
+    let service = shop.serve()?;
+    let batch_options: Vec<&str> = batch_options.iter().map(String::as_str).collect();
+    let columns = vec![
+        "run",
+        "pure/s",
+        "batch/s",
+        "over pure",
+        "service CPU us",
+        "client CPU us",
+        "service KiB",
+        "client KiB",
+        "GB out",
+    ];
+    let cores = cores()?.len();
+    let title = format!("batch: {count} open questions about 1000 sample customers, {cores} cores, {batch_options:?}");
+    let mut report = Report::new(title, columns);
+    // loads every profile and warms both up
+    shop.ask(&service, &shop.questions(1_000)?, &batch_options)?;
+    let file = shop.questions(count)?;
+    let mut before = shop.pure(count, rapport::domain::Intent::Preview)?;
+    let (mut ratios, mut first) = (Vec::new(), None);
+    for run in 0..options.runs {
+        let ran = shop.ask(&service, &file, &batch_options)?;
+        let after = shop.pure(count, rapport::domain::Intent::Preview)?;
+        let pure = (before.rate + after.rate) / 2.0;
+        let ratio = ran.rate / pure;
+        ratios.push(ratio);
+        let rss = rss_kib(service.pid)?;
+        first.get_or_insert((ran.answered, after.answered));
+        report.row(
+            vec![
+                run.to_string(),
+                format!("{pure:.0}"),
+                format!("{:.0}", ran.rate),
+                format!("{ratio:.3}"),
+                format!("{:.1}", ran.service_cpu_us),
+                format!("{:.1}", ran.client_cpu_us),
+                rss.to_string(),
+                ran.client_rss_kib.to_string(),
+                format!("{:.2}", ran.answer_bytes as f64 / 1e9),
+            ],
+            json!({
+                "run": run, "pure": pure, "batch": ran.rate, "ratio": ratio, "service_cpu_us": ran.service_cpu_us,
+                "client_cpu_us": ran.client_cpu_us, "service_rss_kib": rss, "client_rss_kib": ran.client_rss_kib,
+            }),
+        );
+        before = after;
+    }
+    let ratio = Quartiles::of(ratios.iter().copied());
+    let ([answered, silent], pure) = first.unwrap_or_default();
+    report.note(
+        format!(
+            "over the pure pipeline: {}; {answered} answered, {silent} silent, {pure} answered by the pure pipeline",
+            quartiles(ratio, 3)
+        ),
+        json!({"ratio": ratio, "answered": answered, "silent": silent, "pure_answered": pure}),
+    );
+    // single calls alone, then beside a batch
+    let time = Duration::from_secs(options.seconds);
+    let alone = runtime.block_on(shop.single(&service, |passed| passed > time))?;
+    let beside = thread::scope(|scope| {
+        let asking = scope.spawn(|| shop.ask(&service, &file, &batch_options));
+        runtime.block_on(shop.single(&service, |_| asking.is_finished()))
+    })?;
+    let told = |h: &loadgen::histogram::Histogram| {
+        format!("p50 {:.0} us, p99 {:.0} us", us(h.quantile_ns(0.5)), us(h.quantile_ns(0.99)))
+    };
+    report.note(
+        format!("single calls alone: {}; beside a batch: {} of {}", told(&alone), told(&beside), beside.count()),
+        json!({"alone": latency(&alone), "beside": latency(&beside)}),
+    );
+    if ratio.median < BATCH_RATIO_MIN {
+        report.invalid(format!("{:.3} of the pure pipeline's rate, under {BATCH_RATIO_MIN}", ratio.median));
+    }
+    Ok(report)
 }
 
 /// A response about as large as a real one, where there is none to copy.

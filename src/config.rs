@@ -1,5 +1,7 @@
 //! Settings of the service: flag, else environment, else file, else default.
 
+pub mod origin;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -80,6 +82,15 @@ pub struct ServeArgs {
     /// Most requests answered at the same time [default: 4096]
     #[arg(long, env = "RAPPORT_MAX_IN_FLIGHT", value_name = "N")]
     pub max_in_flight: Option<usize>,
+    /// Origin of pages that may call from a browser; may be given again
+    #[arg(long, env = "RAPPORT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+    /// Requests per second of a browser key from one address [default: 20]
+    #[arg(long, env = "RAPPORT_BROWSER_RATE", value_name = "N")]
+    pub browser_rate: Option<u32>,
+    /// Proxies in front whose `x-forwarded-for` is believed [default: 0]
+    #[arg(long, env = "RAPPORT_TRUSTED_PROXIES", value_name = "N")]
+    pub trusted_proxies: Option<usize>,
 }
 
 /// The settings file. Unknown keys are errors.
@@ -101,6 +112,9 @@ struct ServeFile {
     log_bytes_max: Option<u64>,
     drain_timeout_ms: Option<u64>,
     max_in_flight: Option<usize>,
+    cors_origin: Vec<String>,
+    browser_rate: Option<u32>,
+    trusted_proxies: Option<usize>,
 }
 
 /// The settings of the service, complete.
@@ -136,6 +150,12 @@ pub struct ServeConfig {
     pub drain_timeout_ms: u64,
     /// Most requests answered at the same time.
     pub max_in_flight: usize,
+    /// Origins of pages that may call from a browser.
+    pub cors_origins: Vec<String>,
+    /// Requests per second of a browser key, or of an origin, from one address.
+    pub browser_rate: u32,
+    /// Proxies in front whose `x-forwarded-for` is believed.
+    pub trusted_proxies: usize,
 }
 
 impl Default for ServeConfig {
@@ -147,6 +167,12 @@ impl Default for ServeConfig {
 /// The least that the event log may be limited to, bytes; the store refuses
 /// less too.
 const LOG_BYTES_MIN: u64 = 1 << 20;
+/// Most origins.
+const CORS_ORIGINS_MAX: usize = 256;
+/// The highest rate of browsers, requests per second.
+const BROWSER_RATE_MAX: u32 = 100_000;
+/// Most proxies in a row.
+const TRUSTED_PROXIES_MAX: usize = 16;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +225,23 @@ impl ServeConfig {
         if !self.public_url.starts_with("http://") && !self.public_url.starts_with("https://") {
             return wrong("`public_url` must start with `http://` or `https://`");
         }
+        self.check_browsers()
+    }
+
+    fn check_browsers(&self) -> Result<(), ConfigError> {
+        let wrong = |text: String| Err(ConfigError::Invalid(text));
+        if let Some(why) = self.cors_origins.iter().find_map(|origin| origin::check(origin).err()) {
+            return wrong(why);
+        }
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            return wrong(format!("`cors_origin` has {} entries: at most {CORS_ORIGINS_MAX}", self.cors_origins.len()));
+        }
+        if !(1..=BROWSER_RATE_MAX).contains(&self.browser_rate) {
+            return wrong(format!("`browser_rate` must be 1 to {BROWSER_RATE_MAX}"));
+        }
+        if self.trusted_proxies > TRUSTED_PROXIES_MAX {
+            return wrong(format!("`trusted_proxies` must be at most {TRUSTED_PROXIES_MAX}"));
+        }
         Ok(())
     }
 }
@@ -217,6 +260,8 @@ fn merge(args: ServeArgs, file: ServeFile) -> ServeConfig {
     let listen = args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
     let private = args.private_listen.or(file.private_listen);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    // an empty variable names no origin
+    let cors_origin: Vec<String> = args.cors_origin.into_iter().filter(|origin| !origin.is_empty()).collect();
     let public_url = args.public_url.or(file.public_url).unwrap_or_else(|| format!("http://{listen}"));
     ServeConfig {
         listen,
@@ -234,6 +279,9 @@ fn merge(args: ServeArgs, file: ServeFile) -> ServeConfig {
         log_bytes_max: args.log_bytes_max.or(file.log_bytes_max).unwrap_or(2 << 30),
         drain_timeout_ms: args.drain_timeout_ms.or(file.drain_timeout_ms).unwrap_or(10_000),
         max_in_flight: args.max_in_flight.or(file.max_in_flight).unwrap_or(4_096),
+        cors_origins: if cors_origin.is_empty() { file.cors_origin } else { cors_origin },
+        browser_rate: args.browser_rate.or(file.browser_rate).unwrap_or(20),
+        trusted_proxies: args.trusted_proxies.or(file.trusted_proxies).unwrap_or(0),
     }
 }
 
@@ -267,5 +315,19 @@ mod tests {
         );
         let ftp = ServeArgs { public_url: Some("ftp://x".into()), ..ServeArgs::default() };
         assert!(refused(ftp).contains("`public_url`"));
+        let any = ServeArgs { cors_origin: vec!["https://a.example".into(), "*".into()], ..ServeArgs::default() };
+        assert!(refused(any).contains("`cors_origin` `*`"));
+        assert!(refused(ServeArgs { browser_rate: Some(0), ..ServeArgs::default() }).contains("`browser_rate`"));
+        assert!(refused(ServeArgs { trusted_proxies: Some(17), ..ServeArgs::default() }).contains("`trusted_proxies`"));
+    }
+
+    #[test]
+    fn origins_come_from_the_file_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rapport.yaml");
+        std::fs::write(&path, "cors_origin: [https://a.example, https://b.example]\nbrowser_rate: 7\n").unwrap();
+        let config = ServeConfig::resolve(ServeArgs { config: Some(path), ..ServeArgs::default() }).unwrap();
+        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!((config.browser_rate, config.trusted_proxies), (7, 0));
     }
 }

@@ -4,13 +4,16 @@
 //! thread from then on, so that a decision never changes threads. Whatever may
 //! take long (metrics, sampling, probes) lives on the control runtime.
 
+pub mod calls;
 pub mod catch;
+pub mod edge;
 pub mod gate;
 pub mod keys;
 pub mod listener;
 pub mod private;
 pub mod roles;
 pub mod sample;
+pub mod wire;
 pub mod worker;
 
 #[cfg(test)]
@@ -18,6 +21,7 @@ mod tests;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
+use axum::Router;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
@@ -30,7 +34,7 @@ use tonic::{
 use crate::{
     app::App,
     config::ServeConfig,
-    grpc::{Api, MESSAGE_BYTES_MAX, RULES_BYTES_MAX},
+    grpc::{Api, MESSAGE_BYTES_MAX},
     http,
     proto::{
         DESCRIPTORS, customer_service_server::CustomerServiceServer, decision_service_server::DecisionServiceServer,
@@ -38,6 +42,8 @@ use crate::{
     },
 };
 
+use calls::Calls;
+use edge::Edge;
 use gate::{GateLayer, Limits};
 use keys::Keys;
 use worker::Served;
@@ -129,7 +135,20 @@ async fn supervise<F: Future<Output = ()> + Send + 'static>(name: &'static str, 
 /// # Errors
 /// The service cannot start.
 pub fn serve(config: &ServeConfig, app: Arc<App>, started: impl FnOnce(Started, Shutdown)) -> Result<(), ServeError> {
-    let running = start(config, app)?;
+    serve_with(config, app, Router::new(), started)
+}
+
+/// As [`serve`], with pages beside the routes of the service.
+///
+/// # Errors
+/// The service cannot start.
+pub fn serve_with(
+    config: &ServeConfig,
+    app: Arc<App>,
+    pages: Router,
+    started: impl FnOnce(Started, Shutdown),
+) -> Result<(), ServeError> {
+    let running = start_with(config, app, pages)?;
     let shutdown = running.shutdown();
     running.control.spawn(stop_on_signal(shutdown.clone()));
     started(running.started, shutdown);
@@ -143,6 +162,14 @@ pub fn serve(config: &ServeConfig, app: Arc<App>, started: impl FnOnce(Started, 
 /// A bind that other hosts could reach without keys, an address in use, a wrong
 /// file of keys, no threads.
 pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError> {
+    start_with(config, app, Router::new())
+}
+
+/// As [`start`], with pages beside the routes of the service.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(config: &ServeConfig, app: Arc<App>, pages: Router) -> Result<Running, ServeError> {
     let keys = config.api_keys.as_deref().map(Keys::read).transpose()?;
     refuse_exposed(config)?;
     let (public, public_address) = bind(config.listen)?;
@@ -151,25 +178,31 @@ pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError>
     let (stop, stopped) = watch::channel(false);
 
     let api = Api::new(Arc::clone(&app));
-    let limits = Arc::new(Limits::new(keys, config.max_in_flight));
+    let limits = Arc::new(Limits::new(config.max_in_flight));
     let gate = GateLayer {
         limits: Arc::clone(&limits),
-        decisions: decisions(&api),
-        rules: rules(&api, RULES_BYTES_MAX),
+        edge: Arc::new(Edge::new(config, keys)),
+        calls: Calls::new(&api),
         api: api.clone(),
     };
-    let routes = control.block_on(routes(&api, stopped.clone()))?;
+    let routes = control.block_on(routes(&api, pages, stopped.clone()))?;
     let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     let served = Served { gate, routes, stop: stopped.clone(), drain_timeout };
     let (inboxes, workers) = worker::start(config, &served)?;
 
     control.spawn(listener::accept(public, inboxes, stopped.clone()));
     control.spawn(private::serve(private, private::router(&app, &stopped)));
-    control.spawn(private::sample(Arc::clone(&app), limits));
+    control.spawn(private::sample(Arc::clone(&app), limits, Arc::clone(api.traffic())));
+    control.spawn(stop_streams(api, stopped.clone()));
     let (watched, rules) = (Arc::clone(&app), config.rules.clone());
     control.spawn(supervise("rules watcher", move || Arc::clone(&watched).watch_rules(rules.clone())));
     let paused = Arc::clone(&app);
     control.spawn(supervise("pauses on disk", move || Arc::clone(&paused).keep_pauses_written()));
+    let (watched, mut draining) = (Arc::clone(&app), stopped.clone());
+    control.spawn(async move {
+        draining.wait_for(|stop| *stop).await.ok();
+        watched.store.end_watches();
+    });
     let followed = Arc::clone(&app);
     control.spawn(supervise("response rates", move || Arc::clone(&followed).follow_tallies()));
     let started = Started { public: public_address, private: private_address };
@@ -228,18 +261,8 @@ fn control_runtime() -> Result<Runtime, ServeError> {
     builder.build().map_err(ServeError::Thread)
 }
 
-fn decisions(api: &Api) -> DecisionServiceServer<Api> {
-    DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
-}
-
-/// The service of the rules for messages up to a size: the gate leads those that
-/// may carry rule files to one of its own.
-fn rules(api: &Api, bytes_max: usize) -> RulesetServiceServer<Api> {
-    RulesetServiceServer::new(api.clone()).max_decoding_message_size(bytes_max)
-}
-
 /// Every gRPC service and every HTTP route.
-async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+async fn routes(api: &Api, pages: Router, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -252,16 +275,22 @@ async fn routes(api: &Api, stop: watch::Receiver<bool>) -> Result<Routes, ServeE
     reporter.set_serving::<RulesetServiceServer<Api>>().await;
     tokio::spawn(report_drain(reporter, stop));
 
-    let mut builder: RoutesBuilder = http::router(api).into();
+    let mut builder: RoutesBuilder = http::router(api).merge(pages).into();
     builder
-        .add_service(decisions(api))
+        .add_service(DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(CustomerServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(rules(api, MESSAGE_BYTES_MAX))
+        .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(health);
     Ok(builder.routes())
+}
+
+/// Streams of questions would outlast the drain.
+async fn stop_streams(api: Api, mut stop: watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
+    api.traffic().stop();
 }
 
 async fn report_drain(reporter: tonic_health::server::HealthReporter, mut stop: watch::Receiver<bool>) {

@@ -1,6 +1,7 @@
 //! The load generator: raw HTTP/2, frames encoded before the run, one
 //! current-thread runtime.
 
+pub mod batch;
 pub mod client;
 pub mod closed;
 pub mod histogram;

@@ -171,7 +171,8 @@ impl Scenario {
     }
 }
 
-fn launch(mut command: std::process::Command, log: &PathBuf, name: String) -> anyhow::Result<Target> {
+/// Starts a server and waits for its addresses.
+pub fn launch(mut command: std::process::Command, log: &PathBuf, name: String) -> anyhow::Result<Target> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
     let stdout = child.stdout.take().context("no stdout")?;

@@ -35,18 +35,19 @@ impl App {
         Ok(self.view(&self.current(), &hot.profile))
     }
 
-    async fn known(&self, identities: &[Identity]) -> Result<Arc<HotProfile>, AppError> {
+    pub(super) async fn known(&self, identities: &[Identity]) -> Result<Arc<HotProfile>, AppError> {
         let nobody = || AppError::NotFound("no customer has these identities".to_owned());
-        match self.store.resolve(identities).await? {
+        match self.resolve(identities).await? {
             Resolved::Known(key) => self.store.profile(key).await?.ok_or_else(nobody),
             Resolved::Ambiguous => Err(AppError::FailedPrecondition(
-                "the identities belong to more than one customer; ask with one of them".to_owned(),
+                "the identities belong to more than one customer; look them up, and ask with one that is only theirs"
+                    .to_owned(),
             )),
             Resolved::Unknown | Resolved::NotLoaded => Err(nobody()),
         }
     }
 
-    fn view(&self, snapshot: &Snapshot, profile: &Profile) -> CustomerView {
+    pub(super) fn view(&self, snapshot: &Snapshot, profile: &Profile) -> CustomerView {
         let ruleset = &snapshot.ruleset;
         let (request, now) = (Request::default(), self.clock.now());
         let cells = decide::customer_cells(&ruleset.schema, profile, now);
@@ -91,7 +92,7 @@ impl App {
     }
 
     async fn validated(&self, identities: &[Identity], strength: Strength) -> Result<Upserted, AppError> {
-        match self.store.resolve(identities).await? {
+        match self.resolve(identities).await? {
             Resolved::Ambiguous => Err(AppError::FailedPrecondition(
                 "the identities belong to more than one customer; write with one of them".to_owned(),
             )),

@@ -12,17 +12,18 @@ use smallvec::SmallVec;
 use crate::{
     decide::{self, Composed, Denied, Inputs, Ranking, Scratch, Snapshot},
     domain::{
-        Decision, DecisionId, Degraded, DegradedSet, Identity, Intent, Match, OfferId, OfferSlot, PlacementId, Profile,
-        Reason, Request, Reservation, Timestamp,
+        Decision, DecisionId, Degraded, Intent, OfferId, OfferSlot, PlacementId, Profile, Reason, Request, Reservation,
+        Timestamp,
     },
-    store::{DecisionRecord, HotProfile, PairTable, Resolved},
+    store::{DecisionRecord, PairTable},
+    telemetry::Class,
 };
 
 use super::{
     App, AppError, chosen,
     claims::Claimed,
-    customer::matched_of,
     digest,
+    gather::Gathered,
     idempotency::{Answer, Entry, Ticket},
     signing::{Purpose, RingSigner},
     token,
@@ -31,8 +32,6 @@ use super::{
 /// How often refused claims are answered by ranking again; then the slot's
 /// fallback.
 const CLAIMS_MAX: usize = 3;
-/// Milliseconds a caller waits when the request does not say.
-const TIME_BUDGET_MS: u64 = 100;
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
@@ -48,13 +47,6 @@ struct Worker {
     pairs: Arc<PairTable>,
 }
 
-/// What a decision is made from, gathered before the pure part.
-struct Gathered {
-    matched: Match,
-    customer: Option<Arc<HotProfile>>,
-    degraded: DegradedSet,
-}
-
 /// A question with what it goes by.
 pub(super) struct Question<'a> {
     /// Rules and models.
@@ -63,6 +55,8 @@ pub(super) struct Question<'a> {
     pub request: Request,
     /// Offers shown before that keep their order.
     pub keep_order: &'a [OfferSlot],
+    /// What it counts as.
+    pub class: Class,
 }
 
 impl App {
@@ -76,7 +70,7 @@ impl App {
         snapshot: Arc<Snapshot>,
         request: Request,
     ) -> Result<Arc<Decision>, AppError> {
-        let question = |request| Question { snapshot: &snapshot, request, keep_order: &[] };
+        let question = |request| Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Interactive };
         if request.request_id.is_empty() {
             return Ok(Arc::new(self.answer(question(request)).await));
         }
@@ -125,60 +119,15 @@ impl App {
         })
     }
 
-    /// Resolves the identities and takes the hot profile. Waits only when one
-    /// of them is not in memory, and never longer than the time budget.
-    async fn gather(&self, request: &Request) -> Gathered {
-        let mut degraded = DegradedSet::default();
-        let mut gathered = match self.gather_hot(&request.identities) {
-            Some(gathered) => gathered,
-            None => {
-                let budget_ms =
-                    if request.time_budget_ms == 0 { TIME_BUDGET_MS } else { request.time_budget_ms.into() };
-                let cold = Box::pin(self.gather_cold(&request.identities));
-                let cold = Box::pin(tokio::time::timeout(Duration::from_millis(budget_ms), cold));
-                cold.await.ok().flatten().unwrap_or_else(|| {
-                    degraded.insert(Degraded::ProfileUnavailable);
-                    Gathered { matched: Match::New, customer: None, degraded: DegradedSet::default() }
-                })
-            }
-        };
-        let wanted = token::version_of(&request.consistency_token).unwrap_or(0);
-        let version = gathered.customer.as_ref().map_or(0, |c| c.profile.version);
-        if wanted > version {
-            degraded.insert(Degraded::StaleProfile);
+    /// A visitor for a question that names nobody. INVARIANT: such a one is not
+    /// among the identities, unlike one that came with the question; the body of
+    /// the question stays what the caller sent.
+    fn welcome<'a>(&self, mut question: Question<'a>, id: DecisionId) -> Question<'a> {
+        let request = &mut question.request;
+        if request.identities.is_empty() && request.intent == Intent::Present {
+            request.visitor = Some(self.keys.visitor_of(id));
         }
-        gathered.degraded = degraded;
-        gathered
-    }
-
-    /// `None` when memory cannot tell.
-    fn gather_hot(&self, identities: &[Identity]) -> Option<Gathered> {
-        let resolved = match identities {
-            [] => Resolved::Unknown,
-            some => self.store.resolve_hot(some),
-        };
-        let customer = match resolved {
-            Resolved::NotLoaded => return None,
-            Resolved::Known(key) => Some(self.store.hot(key)?),
-            Resolved::Unknown | Resolved::Ambiguous => None,
-        };
-        let matched = matched_of(resolved, !identities.is_empty());
-        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
-    }
-
-    /// `None` when the store cannot be read.
-    async fn gather_cold(&self, identities: &[Identity]) -> Option<Gathered> {
-        let resolved = self.store.resolve(identities).await.ok()?;
-        let customer = match resolved {
-            Resolved::Known(key) => self.store.profile(key).await.ok()?,
-            _ => None,
-        };
-        let matched = if customer.is_none() && matches!(resolved, Resolved::Known(_)) {
-            Match::New
-        } else {
-            matched_of(resolved, !identities.is_empty())
-        };
-        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
+        question
     }
 
     fn decide_now(&self, question: Question<'_>, gathered: Gathered, worker: &mut Worker) -> Decision {
@@ -187,10 +136,12 @@ impl App {
             (Intent::Preview, Some(as_of)) => as_of,
             _ => self.clock.now(),
         };
+        let id = self.clock.decision_id(now);
+        let question = self.welcome(question, id);
         let round = Round {
             app: self,
             now,
-            id: self.clock.decision_id(now),
+            id,
             token: token::of_version(gathered.customer.as_ref().map(|c| c.profile.version)),
             question,
             gathered,
@@ -326,7 +277,8 @@ impl Round<'_> {
         let ruleset = &self.question.snapshot.ruleset;
         let dropped = Reason::ALL.iter().map(|r| (*r, ranking.counts[*r as usize])).filter(|(_, count)| *count > 0);
         let dropped: SmallVec<[(Reason, u32); Reason::TABLE_LEN]> = dropped.collect();
-        self.app.metrics.decided(decision, &dropped, elapsed, |placement| {
+        let counted = (self.question.class, decision);
+        self.app.metrics.decided(counted, &dropped, elapsed, |placement| {
             let slot = ruleset.placement_slots.get(&PlacementId::of(placement))?;
             Some(&*ruleset.channel(ruleset.placements[slot.index()].channel).name)
         });

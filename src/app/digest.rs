@@ -45,9 +45,17 @@ fn feed_request(out: &mut Digest, request: &Request) {
         out.number(u64::from(id.0));
         out.value(value);
     });
+    // A visitor that came with the question is among the identities; one that was
+    // made for the answer is not of the question.
+    // Only when given: digests of questions in the log stay as they are.
+    if request.send_window.is_set() {
+        out.number(request.send_window.from.map_or(i64::MIN, |t| t.0) as u64);
+        out.number(request.send_window.until.map_or(i64::MAX, |t| t.0) as u64);
+    }
 }
 
-/// The digest of an answer.
+/// The digest of an answer. What did not exist once is fed only when it is
+/// there, so that the digests of old answers stay what they were.
 pub fn decision(decision: &Decision) -> u64 {
     digest(|out| feed_decision(out, decision))
 }
@@ -63,6 +71,9 @@ fn feed_decision(out: &mut Digest, decision: &Decision) {
     out.number(decision.decided_at.0 as u64);
     out.list(&decision.placements, Digest::answer);
     out.trace(&decision.trace);
+    if !decision.visitor_id.is_empty() {
+        out.text(&decision.visitor_id);
+    }
 }
 
 thread_local! {
@@ -211,5 +222,38 @@ impl Digest {
                 out.factors(factors);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{SendWindow, Timestamp, VisitorId};
+
+    #[test]
+    fn what_is_new_counts_only_when_it_is_there() {
+        let plain = Request::default();
+        let (from, until) = (Some(Timestamp(1)), Some(Timestamp(2)));
+        let windows = [(from, None), (None, from), (from, until)];
+        let asked = windows.map(|(from, until)| Request { send_window: SendWindow { from, until }, ..plain.clone() });
+        let mut digests: Vec<u64> = asked.iter().chain([&plain]).map(request).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), 4);
+        // made for the answer, not asked
+        let made = Request { visitor: Some(VisitorId(7)), ..plain.clone() };
+        assert_eq!(request(&made), request(&plain));
+        let answered = crate::grpc::convert::tests::answered();
+        let given = Decision { visitor_id: "id".to_owned(), ..answered.clone() };
+        assert_ne!(decision(&given), decision(&answered));
+    }
+
+    /// Digests stand in the log: they must stay what they were.
+    #[test]
+    fn digests_of_old_questions_stay() {
+        // no identity, anonymous; session to time budget; present, render, no trace; the rest, without `as_of`
+        let fed: [&[u64]; 5] = [&[0, 1], &[0; 10], &[1, 1, 1], &[0, 0], &[u64::MAX, 0]];
+        let bytes: Vec<u8> = fed.concat().iter().flat_map(|number| number.to_le_bytes()).collect();
+        assert_eq!(request(&Request::default()), xxh3_64(&bytes));
     }
 }

@@ -5,6 +5,8 @@
 //! replayed from the log, which gives the same bytes. What never reached the
 //! log is kept itself until it is forgotten.
 
+pub mod stream_ids;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -35,6 +37,12 @@ const SWEPT_MAX: usize = 4;
 /// are never taken for each other.
 const ANSWER_MARK: &str = "response to a presentation\0";
 
+/// How the stored id of a question of a stream begins; it is filled up to be
+/// longer than any request id a caller may give.
+const STREAM_MARK: &str = "asked on a stream\0";
+/// Least bytes of the stored id of a question of a stream.
+const STREAM_STORED_BYTES: usize = 65;
+
 /// A request id with the digest of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -48,6 +56,26 @@ impl Ticket {
     /// Of a question; `body` is its digest.
     pub fn of_question(request_id: &str, body: u64) -> Self {
         Self { key: xxh3_128(format!("decide\0{request_id}").as_bytes()), body, stored: request_id.into() }
+    }
+
+    /// Of a question of a stream; its ids are apart from those of single calls.
+    pub fn of_stream(request_id: &str, body: u64) -> Self {
+        let key = xxh3_128(format!("stream\0{request_id}").as_bytes());
+        let mut stored = format!("{STREAM_MARK}{:03}{request_id}", request_id.len());
+        while stored.len() < STREAM_STORED_BYTES {
+            stored.push('\0');
+        }
+        Self { key, body, stored: stored.into() }
+    }
+
+    /// Of a question of a stream read back from the log; `None` when it is of
+    /// another kind.
+    pub fn of_stored_stream(request: &Request) -> Option<Self> {
+        let stored = &*request.request_id;
+        let rest = stored.strip_prefix(STREAM_MARK).filter(|_| stored.len() >= STREAM_STORED_BYTES)?;
+        let (len, id) = rest.split_at_checked(3)?;
+        let id = id.get(..len.parse().ok()?)?;
+        Some(Self::of_stream(id, digest::request(request)))
     }
 
     /// Of a response to a presentation; without a request id its body stands
@@ -305,6 +333,12 @@ mod tests {
         let request = |id: &str| Request { request_id: id.into(), ..Request::default() };
         assert_eq!(Ticket::of_stored(&request(&response.stored)), Some(response.clone()));
         assert_eq!(Ticket::of_stored(&request("")), None);
+        for id in ["a", "007", "", &"x".repeat(64)] {
+            let asked = Ticket::of_stream(id, digest::request(&request("")));
+            assert!(asked.stored.len() > 64);
+            assert_eq!(Ticket::of_stored_stream(&request(&asked.stored)), Some(asked));
+            assert_eq!(Ticket::of_stored_stream(&request(id)), None);
+        }
         let question = Ticket::of_stored(&request("a")).unwrap();
         assert_eq!(question, Ticket::of_question("a", digest::request(&request("a"))));
         assert_ne!(question.key, response.key);

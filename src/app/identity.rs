@@ -2,10 +2,14 @@
 
 use crate::{
     decide::Snapshot,
-    domain::{Identity, schema::IdentityFormat},
+    domain::{
+        CustomerKey, Identity, IdentityHash, IdentityTypeId, MatchRef, Sharing, VisitorId,
+        schema::{IdentityFormat, MATCH_TYPE, VISITOR_TYPE},
+    },
+    store::{Resolved, StoreError},
 };
 
-use super::App;
+use super::{App, signing::TokenError};
 
 /// Most bytes of an identity's value.
 pub const IDENTITY_BYTES_MAX: usize = 256;
@@ -21,9 +25,99 @@ impl App {
             let known: Vec<&str> = schema.identities.iter().map(|i| &*i.name).collect();
             return Err(format!("unknown identity type `{kind}`; use one of `{}`", known.join("`, `")));
         };
-        let value = normalise(def.format, value)?;
-        let hash = self.store.identity_hash(def.id, &value);
-        Ok(Identity { kind: def.id, value: value.into(), hash })
+        match def.format {
+            IdentityFormat::Visitor => {
+                self.visitor(value.trim()).map(|id| self.visitor_identity(id)).ok_or_else(|| {
+                    "the value is not a visitor id of ours or is too old; send it as it was answered, or leave it out"
+                        .to_owned()
+                })
+            }
+            IdentityFormat::Match => self.matched(value.trim()),
+            format => {
+                let value = normalise(format, value)?;
+                let hash = self.store.identity_hash(def.id, &value);
+                Ok(Identity { kind: def.id, value: value.into(), hash, sharing: def.sharing })
+            }
+        }
+    }
+
+    /// The visitor behind a signed visitor id; `None` for anything else.
+    pub fn visitor(&self, signed: &str) -> Option<VisitorId> {
+        self.keys.visitor(signed, self.clock.now())
+    }
+
+    /// What identities stand for, as far as memory knows.
+    pub(super) fn resolve_hot(&self, identities: &[Identity]) -> Resolved {
+        match matched_customer(identities) {
+            None => self.store.resolve_hot(identities),
+            Some((customer, others)) => agreed(customer, self.store.resolve_hot(&others)),
+        }
+    }
+
+    /// What identities stand for. Never [`Resolved::NotLoaded`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn resolve(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
+        match matched_customer(identities) {
+            None => self.store.resolve(identities).await,
+            Some((customer, others)) => Ok(agreed(customer, self.store.resolve(&others).await?)),
+        }
+    }
+
+    /// A visitor as an identity.
+    pub fn visitor_identity(&self, visitor: VisitorId) -> Identity {
+        let (kind, value) = (IdentityTypeId::of(VISITOR_TYPE), visitor.to_string());
+        let hash = self.store.identity_hash(kind, &value);
+        Identity { kind, value: value.into(), hash, sharing: Sharing::Unique }
+    }
+
+    /// A token that names a customer for 15 minutes, as an identity of the type
+    /// `match`; it shows nothing of whom it names.
+    pub fn match_token(&self, named: &MatchRef) -> String {
+        self.keys.match_token(named, self.clock.now())
+    }
+
+    /// The identity that a match token stands for. INVARIANT: its value is
+    /// empty, as no other's is, so that nothing can be written by it.
+    fn matched(&self, token: &str) -> Result<Identity, String> {
+        let named = self.keys.matched(token, self.clock.now()).map_err(|error| match error {
+            TokenError::Expired => "the match token is expired; look the customer up again",
+            TokenError::Forged | TokenError::Preview => {
+                "the match token is not one of ours; send it as it was returned"
+            }
+        })?;
+        let (kind, hash) = match named {
+            MatchRef::Identity { kind, hash } => (kind, hash),
+            MatchRef::Customer(customer) => (IdentityTypeId::of(MATCH_TYPE), IdentityHash(customer.0)),
+        };
+        Ok(Identity { kind, value: Box::default(), hash, sharing: Sharing::Unique })
+    }
+}
+
+/// The customer whom a match token names without an identity, and the other
+/// identities that name one: shared ones need not be asked.
+fn matched_customer(identities: &[Identity]) -> Option<(CustomerKey, Vec<Identity>)> {
+    let unique = identities.iter().filter(|one| one.sharing == Sharing::Unique);
+    let (customers, others): (Vec<_>, Vec<_>) =
+        identities.iter().any(is_customer).then(|| unique.cloned().partition(is_customer))?;
+    let first = customers.first()?.hash;
+    // of two customers none: both stay, and nobody has such an identity
+    let same = customers.iter().all(|one| one.hash == first);
+    same.then_some((CustomerKey(first.0), others))
+}
+
+fn is_customer(identity: &Identity) -> bool {
+    identity.value.is_empty() && identity.kind == IdentityTypeId::of(MATCH_TYPE)
+}
+
+/// What a customer and other identities stand for together.
+fn agreed(customer: CustomerKey, others: Resolved) -> Resolved {
+    match others {
+        Resolved::Known(other) if other != customer => Resolved::Ambiguous,
+        Resolved::NotLoaded => Resolved::NotLoaded,
+        // identities of several do not speak against the one who is named
+        Resolved::Known(_) | Resolved::Unknown | Resolved::Ambiguous => Resolved::Known(customer),
     }
 }
 
@@ -40,7 +134,7 @@ pub fn normalise(format: IdentityFormat, value: &str) -> Result<String, String> 
         return Err("the value holds control characters; remove them".to_owned());
     }
     match format {
-        IdentityFormat::Opaque => Ok(value.to_owned()),
+        IdentityFormat::Opaque | IdentityFormat::Visitor | IdentityFormat::Match => Ok(value.to_owned()),
         IdentityFormat::Email => email(value),
         IdentityFormat::Phone => phone(value),
     }

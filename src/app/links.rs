@@ -2,14 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    decide::Signer,
-    domain::{LinkRef, OutcomeType, stable_hash32},
-};
+use crate::domain::{LinkRef, OutcomeType, stable_hash32};
 
 use super::{
-    App, EventInput, Followed, OutcomeInput,
-    signing::{Purpose, TokenError},
+    App, Bearer, Followed, OutcomeInput,
+    record::CheckedOutcome,
+    signing::{Presented, Purpose, TokenError},
 };
 
 /// The longest a person on the way to a page waits for the click to be stored.
@@ -22,14 +20,14 @@ impl App {
     /// the link is not of a preview. Only URLs of the current ruleset are ever
     /// answered.
     pub async fn follow(self: &Arc<Self>, token: &str, count: bool) -> Followed {
-        let (link, purpose) = match self.keys.link(token, self.clock.now()) {
+        let (link, visitor, purpose) = match self.keys.link(token, self.clock.now()) {
             Ok(link) => link,
             Err(TokenError::Forged | TokenError::Preview) => return Followed::Unknown,
             Err(TokenError::Expired) => return Followed::Gone,
         };
         let Some(url) = self.target(&link) else { return Followed::Gone };
         if count && purpose == Purpose::Present {
-            self.count_click(link).await;
+            self.count_click(Presented { presentation: link.presentation, visitor }).await;
         }
         Followed::To(url)
     }
@@ -45,12 +43,12 @@ impl App {
 
     /// Counts beside the redirect: a store that is slow or full must not keep
     /// the person from the page.
-    async fn count_click(self: &Arc<Self>, link: LinkRef) {
+    async fn count_click(self: &Arc<Self>, presented: Presented) {
         let Ok(room) = Arc::clone(&self.clicks_room).try_acquire_owned() else { return };
         let app = Arc::clone(self);
         let counting = tokio::spawn(async move {
-            let token = app.keys.newest(Purpose::Present).presentation_token(&link.presentation);
-            app.record(vec![EventInput::Outcome(click(token))]).await;
+            let checked = app.outcome_of(presented, click()).map(CheckedOutcome::into_event);
+            app.record_checked(vec![checked.map_err(|wrong| wrong.why)]).await;
             drop(room);
         });
         // when the time is up it is still counted
@@ -58,9 +56,11 @@ impl App {
     }
 }
 
-fn click(token: String) -> OutcomeInput {
+/// A click; its presentation is known already.
+fn click() -> OutcomeInput {
     OutcomeInput {
-        token,
+        token: String::new(),
+        bearer: Bearer::Service,
         outcome: OutcomeType::Click,
         reason_code: String::new(),
         value: None,

@@ -7,10 +7,13 @@ mod customer;
 mod decide;
 pub mod digest;
 mod error;
+mod gather;
 mod gently;
 mod idempotency;
 mod identity;
 mod links;
+mod lookup;
+mod mask;
 pub mod population;
 mod publish;
 mod reached;
@@ -18,12 +21,15 @@ mod record;
 mod replay;
 mod respond;
 pub mod signing;
+mod stream;
 mod token;
 mod types;
+mod watch;
 
 pub use crate::learn::{Lift, lift};
 pub use error::{AppError, Violation};
 pub use gently::{CHANGES_MAX, LongWork, TRIALS_MAX};
+pub use lookup::{LookedUp, MATCHES_MAX, MaskedCustomer};
 pub(crate) use publish::shared_directory;
 pub use publish::{
     Change, FileChange, FileDiff, Finding, KeptRevision, PAUSES_MAX, Paused, PublishReport, Published, Refusal,
@@ -31,6 +37,7 @@ pub use publish::{
 };
 pub use token::version_of as consistency_version;
 pub use types::*;
+pub use watch::{WATCH_MAX, Watched, Watching};
 
 use std::sync::{Arc, Mutex};
 
@@ -43,11 +50,11 @@ use crate::{
     learn,
     rules::{self, Ruleset},
     store::{Store, StoreError},
-    telemetry::{self, Metrics},
+    telemetry::{self, Class, Metrics},
 };
 
 use clock::Clock;
-use idempotency::{RequestIds, Ticket};
+use idempotency::{RequestIds, Ticket, stream_ids::StreamIds};
 use publish::Start;
 use signing::KeyRing;
 
@@ -61,6 +68,8 @@ pub struct App {
     clock: Clock,
     keys: KeyRing,
     request_ids: RequestIds,
+    /// Of streams.
+    stream_ids: StreamIds,
     clicks_room: Arc<Semaphore>,
     anonymous: Profile,
     revision: Mutex<RevisionInfo>,
@@ -114,7 +123,8 @@ impl App {
         metrics.paused(&pauses);
         let app = Self {
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::clone(&ruleset), models, Arc::clone(&pauses))),
-            request_ids: RequestIds::new(telemetry::metrics().request_ids_forgotten.clone()),
+            request_ids: RequestIds::new(metrics.request_ids_forgotten(Class::Interactive)),
+            stream_ids: StreamIds::new(metrics.request_ids_forgotten(Class::Batch)),
             clicks_room: Arc::new(Semaphore::new(links::CLICKS_WAITING_MAX)),
             anonymous: Profile::default(),
             revision: Mutex::new(RevisionInfo { activation, ruleset: Arc::clone(&ruleset), refused: Vec::new() }),
@@ -143,8 +153,11 @@ impl App {
     fn restore_request_ids(&self) -> Result<(), StoreError> {
         let from = self.clock.now().plus_us(-idempotency::REMEMBERED_US - SECOND_US);
         self.store.scan_decisions(Some(from), None, &mut |stored| {
-            if let Some(ticket) = Ticket::of_stored(&stored.record.request) {
-                self.request_ids.restore(&ticket, stored.record.now, stored.record.id);
+            let (now, id) = (stored.record.now, stored.record.id);
+            if let Some(ticket) = Ticket::of_stored_stream(&stored.record.request) {
+                self.stream_ids.restore(&ticket, now, id);
+            } else if let Some(ticket) = Ticket::of_stored(&stored.record.request) {
+                self.request_ids.restore(&ticket, now, id);
             }
             true
         })
@@ -158,6 +171,11 @@ impl App {
     /// The service clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Where people and pages reach the service, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        self.keys.public_url()
     }
 
     /// What was counted.

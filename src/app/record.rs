@@ -10,7 +10,11 @@ use crate::{
     store::{Receipt, ReceiptStatus, Strength, Submission, Target},
 };
 
-use super::{App, EventInput, OutcomeInput, Recorded, RecordedStatus, signing::TokenError, token};
+use super::{
+    App, EventInput, OutcomeInput, Recorded, RecordedStatus,
+    signing::{Presented, TokenError},
+    token,
+};
 
 /// An event further in the future is clamped to now, microseconds.
 const FUTURE_US_MAX: i64 = 300 * SECOND_US;
@@ -35,15 +39,24 @@ pub(super) struct CheckedOutcome {
     pub warnings: Vec<String>,
 }
 
+/// An event ready to store with notes on it, or why it is refused.
+pub(super) type Checked = Result<(Submission, Vec<String>), String>;
+
 impl App {
     /// Records events in order, with a result each. Outcomes of a presentation
     /// and events with an id are recorded once, however often they come.
     pub async fn record(&self, events: Vec<EventInput>) -> Vec<Recorded> {
+        let checked = events.into_iter().map(|event| self.submission(event)).collect();
+        self.record_checked(checked).await
+    }
+
+    /// Records what was checked; what was refused stays refused.
+    pub(super) async fn record_checked(&self, events: Vec<Checked>) -> Vec<Recorded> {
         let mut results: Vec<Option<Recorded>> = Vec::with_capacity(events.len());
         let mut batch = Vec::with_capacity(events.len());
         let mut noted = Vec::with_capacity(events.len());
         for event in events {
-            match self.submission(event) {
+            match event {
                 Ok((submission, warnings)) => {
                     noted.push((submission.strength, warnings));
                     batch.push(submission);
@@ -71,10 +84,10 @@ impl App {
             .collect()
     }
 
-    fn submission(&self, event: EventInput) -> Result<(Submission, Vec<String>), String> {
+    fn submission(&self, event: EventInput) -> Checked {
         match event {
             EventInput::Outcome(outcome) => {
-                self.outcome(outcome).map(|checked| (checked.submission, checked.warnings)).map_err(|wrong| wrong.why)
+                self.outcome(outcome).map(CheckedOutcome::into_event).map_err(|wrong| wrong.why)
             }
             EventInput::Customer { id, identities, at, kind, strength, item_names } => {
                 let (at, warnings) = self.checked_time(at);
@@ -90,16 +103,26 @@ impl App {
 
     /// Checks an outcome's token and reason code.
     pub(super) fn outcome(&self, input: OutcomeInput) -> Result<CheckedOutcome, WrongOutcome> {
+        let presented =
+            self.keys.presentation(&input.token, input.bearer, self.clock.now()).map_err(|e| WrongOutcome {
+                field: "presentation_token",
+                why: match e {
+                    TokenError::Forged => "the presentation token is not one of ours; send it as it was returned",
+                    TokenError::Expired => "the presentation token is expired; ask for a new decision",
+                    TokenError::Preview => "this token is of a preview; ask with `INTENT_PRESENT`",
+                }
+                .to_owned(),
+            })?;
+        self.outcome_of(presented, input)
+    }
+
+    /// Checks the outcome of a presentation whose token holds.
+    pub(super) fn outcome_of(
+        &self,
+        Presented { presentation, visitor }: Presented,
+        input: OutcomeInput,
+    ) -> Result<CheckedOutcome, WrongOutcome> {
         let now = self.clock.now();
-        let presentation = self.keys.presentation(&input.token, now).map_err(|e| WrongOutcome {
-            field: "presentation_token",
-            why: match e {
-                TokenError::Forged => "the presentation token is not one of ours; send it as it was returned",
-                TokenError::Expired => "the presentation token is expired; ask for a new decision",
-                TokenError::Preview => "this token is of a preview; ask with `INTENT_PRESENT`",
-            }
-            .to_owned(),
-        })?;
         let reason = self.reason(&input).map_err(|why| WrongOutcome { field: "reason_code", why })?;
         let (at, early) = not_before_its_decision(input.at, presentation.decision);
         let (at, mut warnings) = self.checked_time(at);
@@ -109,7 +132,11 @@ impl App {
         let purpose = self.purpose_of(&presentation);
         let kind = EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose };
         let event = Event { id, at, received_at: now, identities: Vec::new(), kind };
-        let target = presentation.customer.map_or(Target::Anonymous, Target::Customer);
+        let target = match (presentation.customer, visitor) {
+            (Some(customer), _) => Target::Customer(customer),
+            (None, Some(visitor)) => Target::Identities(vec![self.visitor_identity(visitor)]),
+            (None, None) => Target::Anonymous,
+        };
         // the time may differ between retries; the presentation and the answer may not
         let content = content_of_outcome(reason, value);
         let submission = Submission { target, event, content, strength: strength_of(outcome) };
@@ -153,6 +180,13 @@ impl App {
             return (at, vec!["older than 7 days: a repetition later than 7 days from now is not noticed".to_owned()]);
         }
         (at, Vec::new())
+    }
+}
+
+impl CheckedOutcome {
+    /// With its notes.
+    pub(super) fn into_event(self) -> (Submission, Vec<String>) {
+        (self.submission, self.warnings)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{
     decide::Snapshot,
     domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, Request},
-    store::{ReceiptStatus, StoreError, StoredDecision, Submission},
+    store::{ReceiptStatus, StoreError, StoredDecision, Submission, Target},
+    telemetry::Class,
 };
 
 use super::{
@@ -30,6 +31,8 @@ impl App {
         let ticket = Ticket::of_response(&request_id, body);
         let checked = self.outcome(outcome).map_err(|wrong| AppError::invalid(wrong.field, wrong.why))?;
         let (presentation, strength) = (checked.presentation, checked.submission.strength);
+        // nobody's history could hold the offer back
+        let no_history = matches!(checked.submission.target, Target::Anonymous);
 
         // before anything is recorded: a request id used with another body changes nothing
         let entry = self.take_ticket(&ticket, &request_id)?;
@@ -46,7 +49,9 @@ impl App {
             consistency_token: Box::default(),
             ..stored.record.request.clone()
         };
-        let again = self.answer_again(request, &stored, (presentation.offer, answered));
+        let request = self.named_again(request);
+        let excluded = Some(presentation.offer).filter(|_| no_history && ends(answered));
+        let again = self.answer_again(request, &stored, (presentation.offer, excluded));
         let decision = self.once(&ticket, &entry, again).await?;
         let Answered { duplicate, version } = receipt;
         Ok(Responded { decision, duplicate, strength, consistency_token: token::of_version(version) })
@@ -83,22 +88,49 @@ impl App {
         })
     }
 
+    /// The visitor whose id was made with the first answer has it by now.
+    fn named_again(&self, mut request: Request) -> Request {
+        if let Some(visitor) = request.visitor.filter(|_| request.identities.is_empty()) {
+            request.identities.push(self.visitor_identity(visitor));
+        }
+        request
+    }
+
     async fn answer_again(
         &self,
         mut request: Request,
         stored: &StoredDecision,
-        (offer, answered): (OfferId, OutcomeType),
+        (offer, excluded): (OfferId, Option<OfferId>),
     ) -> Result<Answer, AppError> {
         let snapshot = self.current();
-        // a visitor without a profile has no history that could hold the offer back
-        let no_history = stored.record.customer.is_none();
-        if no_history && matches!(answered, OutcomeType::Decline | OutcomeType::Dismiss | OutcomeType::Accept) {
+        // the log keeps the types of identities; how they are shared is in the rules
+        for identity in &mut request.identities {
+            identity.sharing = snapshot.ruleset.schema.sharing(identity.kind);
+        }
+        if let Some(offer) = excluded {
             request.exclude_offers.push(offer);
             request.exclude_offers.sort_unstable();
         }
         let keep_order = kept(&snapshot, stored, offer);
-        let question = Question { snapshot: &snapshot, request, keep_order: &keep_order };
+        self.release_unanswered(stored, offer);
+        let question = Question { snapshot: &snapshot, request, keep_order: &keep_order, class: Class::Interactive };
         Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present))
+    }
+}
+
+/// Whether an offer is not asked again after this answer.
+fn ends(answered: OutcomeType) -> bool {
+    matches!(answered, OutcomeType::Decline | OutcomeType::Dismiss | OutcomeType::Accept)
+}
+
+impl App {
+    /// The answer before gives way to the one after: what both show must not
+    /// stand in its own way by the reservation of the first.
+    fn release_unanswered(&self, stored: &StoredDecision, answered: OfferId) {
+        let customer = stored.record.customer.as_ref().map(|customer| customer.profile.key);
+        for winner in stored.record.winners.iter().filter(|winner| winner.offer != answered) {
+            self.store.ledger().release(customer, stored.record.id, winner.offer);
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::{
     store::Strength,
 };
 
+pub use super::signing::Bearer;
+
 /// One event to record, checked.
 #[derive(Clone, Debug)]
 pub enum EventInput {
@@ -33,11 +35,23 @@ pub enum EventInput {
     },
 }
 
+impl EventInput {
+    /// The same, from somebody who may have to show a visitor id for it.
+    pub fn handed_in_by(self, bearer: Bearer) -> Self {
+        match self {
+            EventInput::Outcome(outcome) => EventInput::Outcome(OutcomeInput { bearer, ..outcome }),
+            customer => customer,
+        }
+    }
+}
+
 /// What followed a presentation.
 #[derive(Clone, Debug)]
 pub struct OutcomeInput {
     /// The signed token.
     pub token: String,
+    /// Who hands it in.
+    pub bearer: Bearer,
     /// What followed.
     pub outcome: OutcomeType,
     /// The decline's code; empty for none.

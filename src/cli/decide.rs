@@ -1,17 +1,28 @@
-//! `rapport decide`: one decision of a running service.
+//! `rapport decide`: one decision of a running service, or those of a file of
+//! questions.
+
+mod answers;
+mod batch;
+mod defaults;
+mod exchange;
+mod json;
+mod questions;
+mod seen;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::proto::{
-    DecideRequest, Identity, Intent, PlacementRequest, Trace, View, decision_service_client::DecisionServiceClient,
-};
+use crate::proto::{DecideRequest, Identity, Trace, View, decision_service_client::DecisionServiceClient};
 
 use super::{
     client::{self, Target},
     print,
 };
+
+use answers::Answer;
+use batch::{Batch, BatchArgs};
+use defaults::{Defaults, Options};
 
 /// Options of `decide`.
 #[derive(Debug, clap::Args)]
@@ -19,19 +30,11 @@ pub struct Args {
     /// Who, as `type:value`, for example `customer_id:12748`; may be repeated.
     #[arg(long = "identity", short = 'i', value_name = "TYPE:VALUE")]
     identities: Vec<String>,
-    /// A placement that asks; may be repeated. None makes it an open question.
-    #[arg(long = "placement", short = 'p', value_name = "ID")]
-    placements: Vec<String>,
-    /// A channel that may be used; may be repeated.
-    #[arg(long = "channel", short = 'c', value_name = "ID")]
-    channels: Vec<String>,
+    #[command(flatten)]
+    options: Options,
     /// Facts of this moment, as JSON: `{"basket_value": 30}`.
     #[arg(long, default_value = "{}")]
     context: String,
-    /// Present the answer: reserve caps and record the decision. Without it the
-    /// call is a look only.
-    #[arg(long)]
-    present: bool,
     /// Show the verdict on every candidate.
     #[arg(long)]
     trace: bool,
@@ -39,7 +42,33 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    batch: BatchArgs,
+    #[command(flatten)]
     target: Target,
+}
+
+/// What there is to write.
+pub enum Told {
+    /// Answers as they came.
+    Answers(Vec<Answer>),
+    /// A line that cannot be asked.
+    Bad {
+        /// Its number, from 1.
+        line: u64,
+        /// Its length in the file.
+        bytes: u64,
+        /// The id of its problem.
+        request_id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Lines that are not asked.
+    Passed {
+        /// How many of them were answered by an earlier run; the rest are blank.
+        answered: u64,
+        /// Their length in the file.
+        bytes: u64,
+    },
 }
 
 /// Asks and prints.
@@ -47,6 +76,10 @@ pub struct Args {
 /// # Errors
 /// The service cannot be reached or refuses the question.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let (Some(questions), Some(answers)) = (args.batch.batch.clone(), args.batch.out.clone()) {
+        let (streams, defaults) = (args.batch.streams(), Defaults::new(args.options.question()?));
+        return Batch { questions, answers, streams, defaults, target: args.target }.run().await;
+    }
     let request = request(&args)?;
     let mut service = DecisionServiceClient::new(args.target.connect().await?);
     let answer = service.decide(request).await.map_err(|s| client::refused("asking for a decision", &s))?.into_inner();
@@ -61,16 +94,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn request(args: &Args) -> anyhow::Result<DecideRequest> {
     let context = serde_json::from_str(&args.context)
         .with_context(|| format!("`--context` is not a JSON object: `{}`", args.context))?;
-    let placement = |p: &String| PlacementRequest { placement: p.clone(), count: 0 };
     Ok(DecideRequest {
         identities: args.identities.iter().map(|i| identity(i)).collect::<anyhow::Result<_>>()?,
-        placements: args.placements.iter().map(placement).collect(),
-        allowed_channels: args.channels.clone(),
         context: Some(context),
-        intent: if args.present { Intent::Present } else { Intent::Preview }.into(),
         view: View::Full.into(),
         trace: if args.trace { Trace::Full } else { Trace::Summary }.into(),
-        ..DecideRequest::default()
+        ..args.options.question()?
     })
 }
 

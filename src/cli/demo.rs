@@ -13,6 +13,7 @@ use crate::{
     app::App,
     config::ServeConfig,
     grpc::{Api, Caller},
+    http,
     proto::{
         DecideRequest, DecideResponse, Identity, Intent, OutcomeType, Presentation, Purpose, RespondRequest, View,
     },
@@ -20,6 +21,8 @@ use crate::{
 };
 
 use super::{client::Target, print, sample::Sample, serve};
+
+mod callers;
 
 /// Options of `demo`: those of `serve`, with data of its own.
 #[derive(Debug, clap::Args)]
@@ -49,19 +52,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let app = serve::open(&config)?;
     let customers = sample.customers()?;
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let api = Arc::new(Api::new(Arc::clone(&app)));
     runtime.block_on(async {
-        let api = Arc::new(Api::new(Arc::clone(&app)));
         sample.import(&api, &config.data_dir, app.now().millis().div_euclid(1_000)).await?;
         say!("");
         Tour { app: &app, api: &api, customers: &customers }.show().await
     })?;
-    drop(runtime);
     if args.no_serve {
         app.store.close();
         return Ok(ExitCode::SUCCESS);
     }
+    let pages = http::demo::router(&runtime.block_on(callers::choose(&api, &customers))?);
+    drop(runtime);
     let customer = customers.first().map_or("12748", |c| c.value.as_str());
-    serve::run_open(&config, app, |started| go_on(customer, started))
+    serve::run_with(&config, app, pages, |started| go_on(customer, started))
 }
 
 /// What to try next, with the addresses the service really has.
@@ -71,7 +75,8 @@ fn go_on(customer: &str, started: &Started) {
     let address = if default == Some(public.as_str()) { String::new() } else { format!(" --address http://{public}") };
     let private = reachable(started.private);
     say!(
-        "\nto go on, while the service runs:\n\
+        "\nopen http://{public}/demo\n\n\
+         to go on, while the service runs:\n\
          \x20 cargo run --release -- decide -i customer_id:{customer} -p home_hero --trace{address}\n\
          \x20 cargo run --release -- decide -i customer_id:{customer} --present{address}\n\
          \x20 cargo run --release -- explain DECISION_ID{address}\n\

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use crate::{
     decide,
     domain::{
-        AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Currency, Facts, Profile, Request, Schema,
-        StoredAttribute, Timestamp, Value,
+        Assurance, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Currency, Facts, Profile, Request,
+        Schema, StoredAttribute, Timestamp, Value,
     },
     grpc::{
         convert::{
@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// What is given of a person and of the moment.
-#[derive(Debug, Default)]
+/// What is given of a person, who is verified, and of the moment.
+#[derive(Debug)]
 pub struct Given {
     /// The person: stored attributes only.
     pub profile: Profile,
@@ -28,6 +28,13 @@ pub struct Given {
     /// Computed attributes that are given as null: missing, whatever the
     /// profile would make of them.
     missing: Vec<AttrSlot>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        let request = Request { assurance: Assurance::Verified, ..Request::default() };
+        Self { profile: Profile::default(), request, missing: Vec::new() }
+    }
 }
 
 impl Given {

@@ -15,6 +15,7 @@ mod given;
 mod health;
 mod import;
 mod lines;
+mod lookup;
 mod pauses;
 mod people;
 mod print;
@@ -64,6 +65,11 @@ enum Command {
     Decide(decide::Args),
     /// Say why a stored decision came out as it did.
     Explain(explain::Args),
+    /// Show, masked, who may be behind an identity, for example a number that
+    /// calls.
+    Lookup(lookup::LookupArgs),
+    /// Print what happens to a customer as it happens, on every channel.
+    Watch(lookup::WatchArgs),
     /// Import customers and events from NDJSON files into a running service.
     Import(import::Args),
     /// Show what each offer did on each channel, and the lift over the holdout.
@@ -106,6 +112,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => schema::run(&args),
         Command::Decide(args) => client::block_on(decide::run(args)),
         Command::Explain(args) => client::block_on(explain::run(args)),
+        Command::Lookup(args) => client::block_on(lookup::lookup(args)),
+        Command::Watch(args) => client::block_on(lookup::watch(args)),
         Command::Import(args) => client::block_on(import::run(args)),
         Command::Report(args) => client::block_on(report::run(args)),
         Command::Pause(args) => client::block_on(pauses::pause(args)),
@@ -138,6 +146,11 @@ fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
 
     #[test]
     fn an_unknown_setting_is_named_with_the_nearest() {

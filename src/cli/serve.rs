@@ -3,10 +3,12 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
+use axum::Router;
 
 use crate::{
     app::{App, Refusal, RevisionInfo},
     config::{LogFormat, ServeArgs, ServeConfig},
+    http::web,
     rules,
     server::{self, Started},
     store::{Store, StoreConfig},
@@ -65,10 +67,24 @@ pub fn open(config: &ServeConfig) -> anyhow::Result<Arc<App>> {
 /// # Errors
 /// An address cannot be bound.
 pub fn run_open(config: &ServeConfig, app: Arc<App>, told: impl FnOnce(&Started)) -> anyhow::Result<ExitCode> {
-    server::serve(config, app, |started, _| {
+    run_with(config, app, Router::new(), told)
+}
+
+/// As [`run_open`], with pages beside the routes of the service.
+///
+/// # Errors
+/// An address cannot be bound.
+pub fn run_with(
+    config: &ServeConfig,
+    app: Arc<App>,
+    pages: Router,
+    told: impl FnOnce(&Started),
+) -> anyhow::Result<ExitCode> {
+    server::serve_with(config, app, pages, |started, _| {
         told(&started);
         // read by whoever started the process on port 0
         say!("listening on {} (private {})", started.public, started.private);
+        say!("for web pages: {}", web::script_tag(&config.public_url));
     })?;
     Ok(ExitCode::SUCCESS)
 }

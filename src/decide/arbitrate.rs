@@ -141,15 +141,17 @@ fn order(pass: &Pass<'_>, left: usize, right: usize) -> Ordering {
 fn win(pass: &mut Pass<'_>, at: usize, probability: f64) {
     let candidate = &mut pass.tables.pool[at];
     candidate.standing = Standing::Won;
-    let (offer, channel, treatment, waits) = (candidate.offer, candidate.channel, candidate.treatment, candidate.waits);
-    let quiet_until = pass.tables.channels[channel.index()].and_then(|state| state.quiet_until);
+    let (offer, channel, treatment) = (candidate.offer, candidate.channel, candidate.treatment);
+    // Quiet hours without `wait` have dropped it.
+    let now = pass.inputs.now;
+    let starts_at = pass.tables.channels[channel.index()].map_or(now, |state| state.starts_at(pass.inputs));
     let factors = score::factors(pass, pass.plan.offers.card(offer), offer, channel).unwrap_or_default();
     pass.ranking.winners.push(Winner {
         offer,
         channel,
         treatment,
         factors: Factors { choice_probability: probability, ..factors },
-        not_before: quiet_until.filter(|_| waits),
+        not_before: (starts_at > now).then_some(starts_at),
     });
     pass.tables.taken.insert(offer);
     pass.tables.history.count_winner(pass.plan, offer, channel);

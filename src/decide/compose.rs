@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 
 use crate::{
     domain::{
-        AgentView, ChannelVerdict, Decision, Factors, LinkRef, Match, Message, OfferId, PlacementAnswer,
-        PlacementStatus, Presentation, PresentationRef, Purpose, Reason, SilenceReason, Timestamp, Value, ValueRef,
-        View, stable_hash32, time::DAY_US,
+        AgentView, ChannelVerdict, Decision, Factors, LinkRef, Message, OfferId, PlacementAnswer, PlacementStatus,
+        Presentation, PresentationRef, Purpose, Reason, SilenceReason, Timestamp, Value, ValueRef, View, stable_hash32,
+        time::DAY_US,
     },
     rules::{
         Channel, DataTemplate, Offer, Placement, QuietHours, Template, Treatment,
@@ -17,7 +17,10 @@ use crate::{
     },
 };
 
-use super::{Composed, Denied, Inputs, RankedPlacement, Ranking, Scratch, Winner, calendar, facts, trace};
+use super::{
+    Composed, Denied, Inputs, RankedPlacement, Ranking, Scratch, Winner, calendar, facts, reach::Opening, trace,
+    visitor::Addressee,
+};
 
 /// How long after the decision outcomes are taken at least, microseconds.
 pub const OUTCOMES_TAKEN_US: i64 = 30 * DAY_US;
@@ -28,7 +31,9 @@ pub(super) fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scra
     // filled again: the ranking may be of other inputs than the scratch's last
     let (blank, cells) = (&inputs.snapshot.plan.blank, &mut scratch.cells);
     facts::fill(inputs, facts::Profiling::of(inputs), blank, cells);
-    let desk = Desk { inputs, facts: facts::over(inputs, cells) };
+    let addressee = Addressee::of(inputs);
+    let visitor_id = addressee.visitor_id(inputs);
+    let desk = Desk { inputs, facts: facts::over(inputs, cells), addressee };
     let mut failed = Vec::new();
     let mut placements = Vec::with_capacity(ranking.placements.len());
     for (at, ranked) in ranking.placements.iter().enumerate() {
@@ -53,7 +58,7 @@ pub(super) fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scra
         consistency_token: inputs.consistency_token.to_owned(),
         trace: trace::report(ranking, inputs.request.trace),
         decided_at: inputs.now,
-        visitor_id: String::new(),
+        visitor_id,
     };
     Composed { decision, failed }
 }
@@ -68,6 +73,7 @@ struct Times {
 struct Desk<'a> {
     inputs: &'a Inputs<'a>,
     facts: crate::domain::Facts<'a>,
+    addressee: Addressee,
 }
 
 impl Desk<'_> {
@@ -164,7 +170,7 @@ impl Desk<'_> {
             message: message(treatment, &scope)?,
             data: data(treatment, self.placement(ranked), &scope)?,
             image: treatment.image.clone(),
-            token: self.inputs.signer.presentation_token(&reference),
+            token: self.inputs.signer.presentation_token(&reference, self.addressee.holder),
             valid_until: times.valid_until,
             not_before: winner.not_before,
             send_by: times.send_by,
@@ -180,7 +186,8 @@ impl Desk<'_> {
     }
 
     /// All of it runs from the first moment the presentation may be used, ends
-    /// with the offer, and what is sent is sent before quiet hours begin.
+    /// with the offer, and what is sent is sent before quiet hours begin and
+    /// within the send window.
     fn times(&self, offer: &Offer, channel: &Channel, winner: &Winner) -> Times {
         let start = winner.starts_at(self.inputs.now);
         let ends = |at: Timestamp| offer.schedule.1.map_or(at, |end| at.min(end));
@@ -190,7 +197,11 @@ impl Desk<'_> {
         }
         let sent = ends(start.plus_us(channel.send_within_us));
         let quiet = channel.quiet_hours.as_ref().and_then(|hours| self.quiet_from(hours, start));
-        let send_by = quiet.map_or(sent, |quiet| sent.min(quiet)).max(start);
+        let window = match Opening::of(self.inputs.request, channel) {
+            Opening::Ours => self.inputs.request.send_window.until,
+            Opening::Theirs => None,
+        };
+        let send_by = [quiet, window].into_iter().flatten().fold(sent, Timestamp::min).max(start);
         Times { valid_until: valid_until.max(send_by), send_by: Some(send_by) }
     }
 
@@ -208,7 +219,7 @@ impl Desk<'_> {
         let taken_us = OUTCOMES_TAKEN_US.max(channel.valid_us).max(channel.reserve_us);
         PresentationRef {
             decision: self.inputs.decision_id,
-            customer: (self.inputs.matched == Match::Known).then_some(self.inputs.profile.key),
+            customer: self.addressee.customer,
             offer: offer.id,
             channel: channel.id,
             expires_at: winner.starts_at(self.inputs.now).plus_us(taken_us),
@@ -219,7 +230,7 @@ impl Desk<'_> {
         let language = stable_hash32(&treatment.language);
         let url = |name: &Arc<str>| {
             let link = LinkRef { presentation: *reference, language, link: stable_hash32(name) };
-            (name.clone(), self.inputs.signer.link_url(&link))
+            (name.clone(), self.inputs.signer.link_url(&link, self.addressee.holder))
         };
         treatment.links.iter().map(|(name, _)| url(name)).collect()
     }

@@ -6,19 +6,27 @@ use crate::{
     rules::{Channel, Offer, QuietHours},
 };
 
-use super::{calendar, history::Mark, pass::Pass, question::Question, reach, scratch::Candidate, trace::Detail};
+use super::{
+    calendar,
+    history::Mark,
+    pass::Pass,
+    question::Question,
+    reach::{self, ChannelState},
+    scratch::Candidate,
+    trace::Detail,
+};
 
 /// Drops the candidates that contact policy holds back.
 pub(super) fn contact(pass: &mut Pass<'_>, question: &Question<'_>) {
     let nothing_binds =
         !pass.tables.history.binds() && pass.inputs.exhausted.is_empty() && pass.inputs.denied.is_empty();
-    if nothing_binds && pass.tables.channels.iter().flatten().all(|state| state.quiet_until.is_none()) {
+    if nothing_binds && !pass.tables.channels.iter().flatten().any(ChannelState::binds) {
         return;
     }
     // Taken out and put back, so that candidates change in place.
     let mut pool = std::mem::take(&mut pass.tables.pool);
     for candidate in pool.iter_mut().filter(|c| c.is_open()) {
-        if !nothing_binds || reach::state(pass, candidate.channel).quiet_until.is_some() {
+        if !nothing_binds || reach::state(pass, candidate.channel).binds() {
             hold_back(pass, question, candidate);
         }
     }
@@ -32,7 +40,7 @@ fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candi
         candidate.drop_for(reason(pass, mark), Detail::After(mark));
     } else if let Some((limit, count)) = history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
         candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
-    } else if !outside_quiet_hours(pass, question, offer, candidate) {
+    } else if !can_be_said(pass, question, offer, candidate) {
         // Dropped with its detail.
     } else if pass.tables.exhausted.contains(candidate.offer) {
         candidate.drop_for(Reason::BudgetExhausted, Detail::None);
@@ -49,25 +57,34 @@ fn reason(pass: &Pass<'_>, mark: Mark) -> Reason {
 }
 
 /// Drops a candidate in quiet hours, or makes it wait for their end where the
-/// channel allows an open question to do so and the offer still runs then.
-fn outside_quiet_hours(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Offer, candidate: &mut Candidate) -> bool {
-    let Some(until) = reach::state(pass, candidate.channel).quiet_until else { return true };
-    let may_wait = pass.rules.channel(candidate.channel).quiet_hours.as_ref().is_some_and(|q| q.wait);
-    let still_runs = offer.schedule.1.is_none_or(|end| until < end);
-    if question.placement.is_none() && may_wait && still_runs {
-        candidate.waits = true;
-        return true;
+/// channel allows an open question to do so and the offer still runs then; and
+/// one of which nothing can be said within the request's send window.
+fn can_be_said(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Offer, candidate: &mut Candidate) -> bool {
+    let state = reach::state(pass, candidate.channel);
+    let still_runs = |at: Timestamp| offer.schedule.1.is_none_or(|end| at < end);
+    if let Some(until) = state.quiet_until {
+        let may_wait = pass.rules.channel(candidate.channel).quiet_hours.as_ref().is_some_and(|q| q.wait);
+        if question.placement.is_some() || !may_wait || !still_runs(until) {
+            candidate.drop_for(Reason::QuietHours, Detail::QuietUntil(until));
+            return false;
+        }
     }
-    candidate.drop_for(Reason::QuietHours, Detail::QuietUntil(until));
-    false
+    let (now, window) = (pass.inputs.now, state.window(pass.inputs.request));
+    let starts_at = state.starts_at(pass.inputs);
+    if window.until.is_some_and(|until| starts_at >= until) || (starts_at > now && !still_runs(starts_at)) {
+        candidate.drop_for(Reason::OutsideSendWindow, Detail::Earliest(starts_at));
+        return false;
+    }
+    true
 }
 
-/// The end of quiet hours that hold now on a channel, in the customer's zone.
-pub(super) fn quiet_until(pass: &mut Pass<'_>, channel: &Channel) -> Option<Timestamp> {
+/// The end of quiet hours that hold at a moment on a channel, in the customer's
+/// zone.
+pub(super) fn quiet_until(pass: &mut Pass<'_>, channel: &Channel, at: Timestamp) -> Option<Timestamp> {
     let hours: &QuietHours = channel.quiet_hours.as_ref()?;
     let named = match pass.rules.time_zone_attribute.map(|slot| pass.facts.get(slot)) {
         Some(ValueRef::Text(name)) => pass.tables.zones.get(name),
         _ => None,
     };
-    calendar::quiet_until(hours, pass.inputs.now, named.unwrap_or(&pass.rules.time_zone))
+    calendar::quiet_until(hours, at, named.unwrap_or(&pass.rules.time_zone))
 }

@@ -1,15 +1,16 @@
 //! Fills the cells conditions read: stored attributes, request context, traits,
-//! assumed values and defaults, with behaviour masked where it must not count.
+//! assumed values and defaults, with behaviour masked where it must not count
+//! and what only a verified person may cause to be read where nobody is.
 
 use crate::{
     customer::{permissions, traits},
     domain::{
-        AttrId, AttrSlot, AttributeSource, Cell, ConsentPurpose, Facts, Level, Match, Permission, Profile, Request,
-        Schema, Timestamp, Value,
+        Assurance, AttrId, AttrSlot, AttributeSource, Cell, DroppedInput, Facts, Level, Match, Permission, Profile,
+        Request, Schema, Timestamp, Value,
     },
 };
 
-use super::Inputs;
+use super::{Inputs, visitor};
 
 /// Whether behaviour may influence the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,15 @@ pub(super) enum Profiling {
 }
 
 impl Profiling {
-    /// What the customer and the page permit. A visitor without a profile has
-    /// no stored answer to narrow, so the page's own counts; where there is an
-    /// answer that could not be read, it counts as no.
+    /// What the customer and the page permit. A visitor without a profile, or
+    /// with one that only visits made, has no stored answer to narrow, so the
+    /// page's own counts; where there is an answer that could not be read, it
+    /// counts as no.
     pub fn of(inputs: &Inputs<'_>) -> Self {
         let page = inputs.request.page_consent;
         let permitted = match inputs.matched {
             _ if inputs.answer_unread() => false,
+            Match::Known if visitor::never_asked(inputs.profile) => page.profiling == Permission::Granted,
             Match::Known => permissions::profiling(inputs.profile, page),
             Match::Anonymous | Match::New | Match::Ambiguous => page.profiling == Permission::Granted,
         };
@@ -43,10 +46,10 @@ impl Profiling {
     }
 
     /// What is not used for want of permission.
-    pub fn dropped(self) -> &'static [ConsentPurpose] {
+    pub fn dropped(self) -> &'static [DroppedInput] {
         match self {
             Profiling::Permitted => &[],
-            Profiling::Masked => &[ConsentPurpose::Profiling],
+            Profiling::Masked => &[DroppedInput::Behaviour],
         }
     }
 }
@@ -59,7 +62,22 @@ pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], ce
     let schema = &inputs.snapshot.ruleset.schema;
     let may_read = |slot: usize| profiling == Profiling::Permitted || !schema.attributes[slot].behavioural;
     fill_customer(schema, inputs.profile, inputs.now, may_read, cells);
+    hide_unverified(schema, inputs.request, cells);
     fill_request(schema, inputs.request, may_read, cells);
+}
+
+/// Whether anything of the schema is not read because the person of a request
+/// is not verified.
+pub(super) fn hides_unverified(schema: &Schema, request: &Request) -> bool {
+    request.assurance < Assurance::Verified && !schema.verified.is_empty()
+}
+
+/// Hides what is read only for a verified person: also a default would say
+/// something of somebody nobody has verified.
+fn hide_unverified(schema: &Schema, request: &Request, cells: &mut [Cell]) {
+    if hides_unverified(schema, request) {
+        schema.verified.iter().for_each(|slot| cells[slot.index()] = Cell::Unverified);
+    }
 }
 
 /// The context, then what is assumed.
@@ -103,13 +121,16 @@ impl FactReader {
     }
 
     /// Fills the cells of `facts` (whose own are not read) as a decision would;
-    /// without profiling everything behavioural is masked.
+    /// without profiling everything behavioural is masked. What only a verified
+    /// person may cause to be read is, when the request of `facts` says so: who
+    /// looks at people without a request assumes that they are verified.
     pub fn fill(&self, facts: &Facts<'_>, profiling: bool, cells: &mut Vec<Cell>) {
         cells.clear();
         cells.extend_from_slice(&self.blank);
         let schema = facts.schema;
         let may_read = |slot: usize| self.wanted[slot] && (profiling || !schema.attributes[slot].behavioural);
         fill_customer(schema, facts.profile, facts.now, may_read, cells);
+        hide_unverified(schema, facts.request, cells);
         fill_request(schema, facts.request, may_read, cells);
     }
 }

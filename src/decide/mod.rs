@@ -25,6 +25,7 @@ mod question;
 mod scratch;
 mod sieve;
 mod trace;
+mod visitor;
 // what comes out
 pub mod ranking;
 pub mod scenario;
@@ -42,8 +43,8 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Decision, DecisionId, Degraded, DegradedSet, Match, OfferSet, OfferSlot, Pauses, Profile, Request, Reservation,
-        Timestamp,
+        Decision, DecisionId, Degraded, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, Pauses,
+        PresentationRef, Profile, Request, Reservation, Timestamp, VisitorId,
     },
     predict::Models,
     rules::{FailedLiteral, Ruleset},
@@ -148,10 +149,12 @@ pub struct Denied {
 /// Turns references into signed text. Deterministic: equal references give
 /// equal text under one key.
 pub trait Signer {
-    /// The token of a presentation.
-    fn presentation_token(&self, presentation: &crate::domain::PresentationRef) -> String;
+    /// The token of a presentation, bound to a visitor.
+    fn presentation_token(&self, presentation: &PresentationRef, holder: Option<Holder>) -> String;
     /// The URL of a traceable link.
-    fn link_url(&self, link: &crate::domain::LinkRef) -> String;
+    fn link_url(&self, link: &LinkRef, holder: Option<Holder>) -> String;
+    /// The signed id of a visitor at a moment.
+    fn visitor_id(&self, visitor: VisitorId, now: Timestamp) -> String;
 }
 
 /// A decision with its content.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{Facts, OfferSlot, PlacementStatus, Reason, SilenceReason, Stage, Trace, Verdict},
+    domain::{DroppedInput, Facts, OfferSlot, PlacementStatus, Reason, SilenceReason, Stage, Trace, Verdict},
     rules::Ruleset,
 };
 
@@ -51,6 +51,9 @@ impl<'a> Pass<'a> {
         let mut ranking = Ranking::with(eligible);
         ranking.level = profiling.level();
         ranking.dropped.extend_from_slice(profiling.dropped());
+        if facts::hides_unverified(&rules.schema, inputs.request) {
+            ranking.dropped.push(DroppedInput::Verified);
+        }
         ranking.verdicts = (inputs.request.trace == Trace::Full).then(Box::default);
         let facts = facts::over(inputs, cells);
         let stream = Stream::of(inputs.decision_id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::domain::{
-    ChannelSlot, ConsentPurpose, Factors, Level, OfferSet, OfferSlot, PlacementSlot, PlacementStatus, Reason,
+    ChannelSlot, DroppedInput, Factors, Level, OfferSet, OfferSlot, PlacementSlot, PlacementStatus, Reason,
     SilenceReason, Timestamp, Verdict, offer_set::BLOCK_BITS,
 };
 
@@ -17,8 +17,8 @@ pub const INLINE_LEN: usize = 8;
 pub struct Ranking {
     /// How full the answer is.
     pub level: Level,
-    /// What was not used for want of permission.
-    pub dropped: SmallVec<[ConsentPurpose; 2]>,
+    /// What was not used for want of permission or assurance.
+    pub dropped: SmallVec<[DroppedInput; 2]>,
     /// One per placement in request order; one for an open question.
     pub placements: SmallVec<[RankedPlacement; INLINE_LEN]>,
     /// Winners, placement by placement, best first.
@@ -64,12 +64,13 @@ pub struct Winner {
     pub treatment: u16,
     /// How it was arbitrated, with the probability of the choice.
     pub factors: Factors,
-    /// Open questions: the end of quiet hours.
+    /// Open questions: the beginning of the send window or the end of quiet
+    /// hours, when that is later than now.
     pub not_before: Option<Timestamp>,
 }
 
 impl Winner {
-    /// The first moment it may be presented: now, or the end of quiet hours.
+    /// The first moment it may be presented.
     pub fn starts_at(&self, now: Timestamp) -> Timestamp {
         self.not_before.map_or(now, |from| from.max(now))
     }

@@ -4,11 +4,13 @@
 
 use crate::{
     customer::permissions,
-    domain::{ChannelSlot, Match, OfferSet, OfferSlot, Permission, Purpose, Reason, Timestamp, ValueRef},
+    domain::{
+        ChannelSlot, Match, OfferSet, OfferSlot, Permission, Purpose, Reason, Request, SendWindow, Timestamp, ValueRef,
+    },
     rules::{Channel, ChannelKind, Need},
 };
 
-use super::{PairSet, contact, pass::Pass, question::Question, scratch::Candidate, trace::Detail};
+use super::{Inputs, PairSet, contact, pass::Pass, question::Question, scratch::Candidate, trace::Detail};
 
 /// A language that does not suit the person.
 const UNSUITED: u16 = u16::MAX;
@@ -33,10 +35,33 @@ pub(super) struct ChannelState {
     marketing: Option<(Reason, Detail)>,
     /// Why service must not use it or cannot reach the person.
     service: Option<(Reason, Detail)>,
-    /// The end of quiet hours that hold now.
+    /// The end of quiet hours that hold now, or where the request's send window
+    /// begins later, then.
     pub quiet_until: Option<Timestamp>,
+    /// Whether the request's send window holds: it is given, and an open question
+    /// reaches out here.
+    pub windowed: bool,
     /// The customer's preference for it, 1 is neutral.
     pub preference: f64,
+}
+
+impl ChannelState {
+    /// Whether anything here holds back what is said now.
+    pub fn binds(&self) -> bool {
+        self.quiet_until.is_some() || self.windowed
+    }
+
+    /// The send window that holds here.
+    pub fn window(&self, request: &Request) -> SendWindow {
+        if self.windowed { request.send_window } else { SendWindow::default() }
+    }
+
+    /// The first moment at which anything may be said: now, or when the send
+    /// window begins, or when quiet hours end.
+    pub fn starts_at(&self, inputs: &Inputs<'_>) -> Timestamp {
+        let from = self.quiet_until.or(self.window(inputs.request).from);
+        from.map_or(inputs.now, |from| from.max(inputs.now))
+    }
 }
 
 /// Turns offers into (offer, channel) candidates: the placement's channel, or
@@ -186,7 +211,7 @@ pub(super) fn state(pass: &mut Pass<'_>, slot: ChannelSlot) -> ChannelState {
     }
     let channel = pass.rules.channel(slot);
     let request = pass.inputs.request;
-    let opening = Opening::of(pass, channel);
+    let opening = Opening::of(request, channel);
     let barred = if pass.paused.channels[slot.index()] {
         Some(Reason::Paused)
     } else if !request.allowed_channels.is_empty() && !request.allowed_channels.contains(&channel.id) {
@@ -200,11 +225,15 @@ pub(super) fn state(pass: &mut Pass<'_>, slot: ChannelSlot) -> ChannelState {
         let refusal = refusal(pass, channel, purpose, opening);
         refusal.map(|reason| (reason, Detail::Consent(purpose))).or(unaddressed)
     };
+    let windowed = opening == Opening::Ours && request.placements.is_empty() && request.send_window.is_set();
+    let now = pass.inputs.now;
+    let starts_at = request.send_window.from.filter(|_| windowed).map_or(now, |from| from.max(now));
     let state = ChannelState {
         barred,
         marketing: refused(Purpose::Marketing),
         service: refused(Purpose::Service),
-        quiet_until: if opening == Opening::Ours { contact::quiet_until(pass, channel) } else { None },
+        quiet_until: if opening == Opening::Ours { contact::quiet_until(pass, channel, starts_at) } else { None },
+        windowed,
         preference: preference(pass, channel),
     };
     pass.tables.channels[slot.index()] = Some(state);
@@ -213,7 +242,7 @@ pub(super) fn state(pass: &mut Pass<'_>, slot: ChannelSlot) -> ChannelState {
 
 /// Who opens the conversation of a decision on a channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Opening {
+pub(super) enum Opening {
     /// The person came: a page, an incoming call.
     Theirs,
     /// We reach out: always where the channel is outbound; on an assisted one
@@ -222,10 +251,11 @@ enum Opening {
 }
 
 impl Opening {
-    fn of(pass: &Pass<'_>, channel: &Channel) -> Self {
+    /// Of a request on a channel.
+    pub fn of(request: &Request, channel: &Channel) -> Self {
         match channel.kind {
             ChannelKind::SelfService => Opening::Theirs,
-            ChannelKind::Assisted if pass.inputs.request.placements.is_empty() => Opening::Ours,
+            ChannelKind::Assisted if request.placements.is_empty() => Opening::Ours,
             ChannelKind::Assisted => Opening::Theirs,
             ChannelKind::Outbound => Opening::Ours,
         }

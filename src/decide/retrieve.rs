@@ -1,6 +1,6 @@
 //! Stage 1: the offers that may answer the question at all.
 
-use crate::domain::{Reason, Stage};
+use crate::domain::{Assurance, Reason, Stage};
 
 use super::{
     pass::Pass,
@@ -25,6 +25,11 @@ pub(super) fn sieve(pass: &mut Pass<'_>) {
     if !request.exclude_offers.is_empty() {
         let excluded = request.exclude_offers.iter().filter_map(|id| plan.offer(*id));
         sieve.narrow(Reason::ExcludedByRequest, |set| excluded.for_each(|offer| set.remove(offer)));
+    }
+    if let Some(verified) = &plan.offers.verified
+        && request.assurance < Assurance::Verified
+    {
+        sieve.narrow(Reason::NotVerified, |set| set.subtract(verified));
     }
     sieve.narrow(Reason::Paused, |set| set.subtract(&pass.paused.offers));
 }

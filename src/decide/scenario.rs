@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        ArmKey, ChannelSlot, Decision, DecisionId, DegradedSet, Intent, LinkRef, Match, OfferId, OfferSlot,
-        PlacementAnswer, Presentation, PresentationRef, Profile, Reason, SilenceReason, Trace, Value, Verdict, View,
+        ArmKey, ChannelSlot, Decision, DecisionId, DegradedSet, Holder, Intent, LinkRef, Match, OfferId, OfferSlot,
+        PlacementAnswer, Presentation, PresentationRef, Profile, Reason, SilenceReason, Timestamp, Trace, Value,
+        Verdict, View, VisitorId,
     },
     predict::{Models, Rate},
     rules::{
@@ -148,12 +149,16 @@ fn slots(rules: &Ruleset, names: &[Arc<str>]) -> Vec<OfferSlot> {
 struct Plain;
 
 impl Signer for Plain {
-    fn presentation_token(&self, presentation: &PresentationRef) -> String {
+    fn presentation_token(&self, presentation: &PresentationRef, _: Option<Holder>) -> String {
         format!("token-{:016x}", presentation.offer.0)
     }
 
-    fn link_url(&self, link: &LinkRef) -> String {
+    fn link_url(&self, link: &LinkRef, _: Option<Holder>) -> String {
         format!("/c/{:016x}-{:08x}", link.presentation.offer.0, link.link)
+    }
+
+    fn visitor_id(&self, visitor: VisitorId, _: Timestamp) -> String {
+        format!("visitor-{visitor}")
     }
 }
 

@@ -83,8 +83,6 @@ pub(super) struct Candidate {
     pub treatment: u16,
     /// Where it stands.
     pub standing: Standing,
-    /// Whether it has to wait for the end of its channel's quiet hours.
-    pub waits: bool,
     /// What precisely dropped it.
     pub detail: Detail,
     /// What it is worth, from stage 5 on.
@@ -107,15 +105,7 @@ pub(super) enum Standing {
 impl Candidate {
     /// A pair before anything is known of it.
     pub fn new(offer: OfferSlot, channel: ChannelSlot) -> Self {
-        Self {
-            offer,
-            channel,
-            treatment: 0,
-            standing: Standing::Open,
-            waits: false,
-            detail: Detail::None,
-            net_priority: 0.0,
-        }
+        Self { offer, channel, treatment: 0, standing: Standing::Open, detail: Detail::None, net_priority: 0.0 }
     }
 
     /// Drops it.

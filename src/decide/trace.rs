@@ -37,6 +37,8 @@ pub(super) enum Detail {
     After(Mark),
     /// When quiet hours end.
     QuietUntil(Timestamp),
+    /// When it could be said first.
+    Earliest(Timestamp),
     /// The least net priority.
     Floor(f64),
 }
@@ -103,6 +105,7 @@ fn words(rules: &Ruleset, candidate: &Candidate) -> String {
         }
         Detail::After(mark) => after_words(rules, mark),
         Detail::QuietUntil(until) => format!("quiet until {}", moment_words(until)),
+        Detail::Earliest(at) => format!("not before {}", moment_words(at)),
         Detail::Floor(floor) => format!("floor {floor}"),
     }
 }

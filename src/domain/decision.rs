@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ChannelId, ConsentPurpose, DecisionId, OfferId, Purpose, Reason, RulesetHash, Stage, Timestamp, Value};
+use super::{ChannelId, DecisionId, OfferId, Purpose, Reason, RulesetHash, Stage, Timestamp, Value};
 
 /// One answered request.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +19,8 @@ pub struct Decision {
     pub level: Level,
     /// What was wrong.
     pub degraded: DegradedSet,
-    /// What was not used for want of permission.
-    pub dropped: Vec<ConsentPurpose>,
+    /// What was not used for want of permission or assurance.
+    pub dropped: Vec<DroppedInput>,
     /// The state of the customer it was made from; empty without one.
     pub consistency_token: String,
     /// Verdicts, as far as asked.
@@ -30,6 +30,26 @@ pub struct Decision {
     /// The signed id of the visitor it was made for; empty for one who was
     /// named otherwise.
     pub visitor_id: String,
+}
+
+/// Input that a decision did not use. Its number is in the digest of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DroppedInput {
+    /// Everything behavioural, for want of consent to profiling.
+    Behaviour = 3,
+    /// What is read only for a verified person.
+    Verified = 4,
+}
+
+impl DroppedInput {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            DroppedInput::Behaviour => "behaviour",
+            DroppedInput::Verified => "verified",
+        }
+    }
 }
 
 /// What the identities matched.

@@ -8,6 +8,8 @@ pub enum Cell {
     /// There is none.
     #[default]
     Missing,
+    /// It is not read, whether there is one or not: the person is not verified.
+    Unverified,
     /// A truth value.
     Bool(bool),
     /// A whole number.
@@ -95,7 +97,7 @@ impl<'a> Facts<'a> {
     #[inline]
     pub fn get(&self, slot: AttrSlot) -> ValueRef<'a> {
         match self.cells.get(slot.index()).copied().unwrap_or_default() {
-            Cell::Missing => ValueRef::Missing,
+            Cell::Missing | Cell::Unverified => ValueRef::Missing,
             Cell::Bool(v) => ValueRef::Bool(v),
             Cell::Int(v) => ValueRef::Int(v),
             Cell::Double(v) => ValueRef::Double(v),

@@ -21,8 +21,8 @@ pub mod value;
 
 pub use audit::{AuditAction, AuditEntry};
 pub use decision::{
-    AgentView, ChannelVerdict, Decision, Degraded, DegradedSet, Factors, Level, Match, Message, PlacementAnswer,
-    PlacementStatus, Presentation, SilenceReason, TraceReport, Verdict,
+    AgentView, ChannelVerdict, Decision, Degraded, DegradedSet, DroppedInput, Factors, Level, Match, Message,
+    PlacementAnswer, PlacementStatus, Presentation, SilenceReason, TraceReport, Verdict,
 };
 pub use event::{Event, EventKind, ItemLine};
 pub use facts::{Cell, Facts};
@@ -37,8 +37,8 @@ pub use profile::{
 pub use reason::{Reason, Stage};
 pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, SendWindow, Trace, View};
 pub use revision::{Activation, Revision, RevisionOrigin};
-pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Trait};
+pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Sharing, Trait};
 pub use tallies::{Effect, Tallies, Tally};
 pub use time::{Date, Timestamp};
-pub use token::{LinkRef, PresentationRef};
+pub use token::{Holder, LinkRef, MatchRef, Memory, PresentationRef, VisitorOrigin};
 pub use value::{Currency, Value, ValueRef};

@@ -2,7 +2,7 @@
 //! value of its declared type.
 
 use super::{
-    AttrId, ChannelId, IdentityHash, IdentityTypeId, ItemId, OfferId, PlacementId, Timestamp, Value, VisitorId,
+    AttrId, ChannelId, IdentityHash, IdentityTypeId, ItemId, OfferId, PlacementId, Sharing, Timestamp, Value, VisitorId,
 };
 
 /// A question about one person.
@@ -61,6 +61,13 @@ pub struct SendWindow {
     pub until: Option<Timestamp>,
 }
 
+impl SendWindow {
+    /// Whether it says anything.
+    pub fn is_set(&self) -> bool {
+        self.from.is_some() || self.until.is_some()
+    }
+}
+
 /// An identity, validated and normalised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -70,6 +77,9 @@ pub struct Identity {
     pub value: Box<str>,
     /// Its keyed hash.
     pub hash: IdentityHash,
+    /// Whether several customers may hold it, by the rules that it was checked
+    /// against; unique in a question read back from the log.
+    pub sharing: Sharing,
 }
 
 /// One place that asks.

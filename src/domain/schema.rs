@@ -4,6 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{AttrId, AttrSlot, EventTypeId, IdentityTypeId, Value};
 
+/// The identity type of visitors.
+pub const VISITOR_TYPE: &str = "visitor_id";
+/// The identity type of match tokens.
+pub const MATCH_TYPE: &str = "match";
+
 /// Everything rules may read, by dense slot.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
@@ -15,6 +20,8 @@ pub struct Schema {
     pub context: Vec<(AttrId, AttrSlot)>,
     /// Slots of traits, in slot order.
     pub traits: Vec<AttrSlot>,
+    /// Slots of what is read only for a verified person, in slot order.
+    pub verified: Vec<AttrSlot>,
     /// Slots by full name: `p.country`, `ctx.basket_value`.
     pub by_name: HashMap<Arc<str>, AttrSlot>,
     /// Identity types.
@@ -42,6 +49,12 @@ impl Schema {
     /// An event type by its name.
     pub fn event_by_name(&self, name: &str) -> Option<&EventDef> {
         self.events.iter().find(|e| &*e.name == name)
+    }
+
+    /// Whether several customers may hold an identity of a type; one that the
+    /// schema does not have is unique.
+    pub fn sharing(&self, kind: IdentityTypeId) -> Sharing {
+        self.identities.iter().find(|i| i.id == kind).map_or(Sharing::Unique, |i| i.sharing)
     }
 
     /// An identity type by its name.
@@ -168,6 +181,18 @@ pub struct IdentityDef {
     pub name: Arc<str>,
     /// How values are normalised and checked.
     pub format: IdentityFormat,
+    /// Whether several customers may hold one.
+    pub sharing: Sharing,
+}
+
+/// Whether an identity names one customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// It is one customer's: whoever has it is that customer.
+    #[default]
+    Unique,
+    /// Several may hold it, as a family holds a phone: it makes nobody the same.
+    Shared,
 }
 
 /// How values of an identity type are normalised and checked.
@@ -180,6 +205,10 @@ pub enum IdentityFormat {
     /// A phone number in E.164: `+` and 7 to 15 digits; spaces, dots, dashes
     /// and parentheses are removed.
     Phone,
+    /// A signed visitor id; kept as the visitor in 32 hex digits.
+    Visitor,
+    /// A match token; names a customer for reading only.
+    Match,
 }
 
 /// An event type.

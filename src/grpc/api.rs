@@ -6,19 +6,22 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
-    app::{App, AppError, EventInput, Explanation, Violation},
+    app::{App, AppError, Bearer, EventInput, Explanation, Violation},
     decide::Snapshot,
     domain::{Currency, Decision, DecisionId, Timestamp, Trace, View},
     proto,
 };
 
-use super::caller::Caller;
+use super::{
+    caller::{Agent, Caller},
+    traffic::Traffic,
+};
 
 use super::convert::{
-    Reading, customer,
+    Reading, browser, customer,
     decision::{self, Shown},
-    event,
-    reading::NAME_BYTES_MAX,
+    event, problem,
+    reading::{CONSISTENCY_TOKEN_BYTES_MAX, NAME_BYTES_MAX},
     request, ruleset, wire,
 };
 
@@ -29,6 +32,7 @@ const EXPORT_QUEUE_LEN_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Api {
     app: Arc<App>,
+    traffic: Arc<Traffic>,
 }
 
 type Answer<T> = Result<T, Status>;
@@ -36,7 +40,12 @@ type Answer<T> = Result<T, Status>;
 impl Api {
     /// Over this app.
     pub fn new(app: Arc<App>) -> Self {
-        Self { app }
+        Self { app, traffic: Arc::default() }
+    }
+
+    /// What is being answered.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The app behind it.
@@ -44,7 +53,7 @@ impl Api {
         &self.app
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         snapshot: &Snapshot,
         read: impl FnOnce(Reading<'_>) -> Result<T, AppError>,
@@ -94,6 +103,22 @@ impl Api {
         let shown = Shown { view: request.view, trace: request.trace, currency: &currency };
         let decision = self.app.decide(snapshot, request).await?;
         Ok(write(&decision, shown))
+    }
+
+    /// Answers a question of a stream.
+    pub async fn settle(&self, caller: Caller, wire: proto::DecideRequest) -> Settled {
+        let request_id = wire.request_id.clone();
+        let snapshot = self.app.current();
+        let currency = snapshot.ruleset.currency;
+        let result = match self.read_of(caller, &snapshot, |reading| request::read(reading, wire)) {
+            Ok(request) => {
+                let (view, trace) = (request.view, request.trace);
+                let decided = self.app.decide_on_stream(snapshot, request).await;
+                decided.map(|decision| Answered { decision, view, trace, currency })
+            }
+            Err(error) => Err(error),
+        };
+        Settled { request_id, result: result.map_err(problem::write) }
     }
 
     /// Records an answer and answers the same question again.
@@ -173,23 +198,35 @@ impl Api {
             let description = format!("has {count} entries: give 1 to {}", event::EVENTS_MAX);
             return Err(AppError::Invalid(vec![Violation { field: "events".to_owned(), description }]).into());
         }
+        let bearer = match caller {
+            Caller::Service => Bearer::Service,
+            Caller::Browser(_) => Bearer::Browser(self.app.visitor(&wire.visitor_id)),
+        };
         let snapshot = self.app.current();
         let mut inputs: Vec<EventInput> = Vec::with_capacity(count);
         let mut refused: Vec<Option<AppError>> = Vec::with_capacity(count);
         for event in wire.events {
             match self.read_of(caller, &snapshot, |reading| event::read(reading, event)) {
                 Ok(input) => {
-                    inputs.push(input);
+                    inputs.push(input.handed_in_by(bearer));
                     refused.push(None);
                 }
                 Err(error) => refused.push(Some(error)),
             }
         }
         let one_customer = of_one_customer(&inputs);
-        let mut recorded = self.app.record(inputs).await.into_iter();
+        let mut recorded = match caller {
+            // what a program saw, nobody saw
+            Caller::Browser(Agent::Bot) => Vec::new(),
+            Caller::Browser(Agent::Person) | Caller::Service => self.app.record(inputs).await,
+        }
+        .into_iter();
         let results = refused.into_iter().map(|refused| match refused {
             Some(error) => event::write_refused(error),
-            None => recorded.next().map_or_else(lost, event::write_recorded),
+            None if caller == Caller::Browser(Agent::Bot) => browser::refused(),
+            None => recorded
+                .next()
+                .map_or_else(event::write_lost, |recorded| browser::told(caller, event::write_recorded(recorded))),
         });
         Ok(record_response(results.collect(), one_customer))
     }
@@ -202,11 +239,7 @@ impl Api {
         let snapshot = self.app.current();
         let (identities, token) = self.read(&snapshot, |mut reading| {
             let identities = reading.identities_required("", wire.identities);
-            let token = reading.text(
-                "consistency_token",
-                wire.consistency_token,
-                super::convert::reading::CONSISTENCY_TOKEN_BYTES_MAX,
-            );
+            let token = reading.text("consistency_token", wire.consistency_token, CONSISTENCY_TOKEN_BYTES_MAX);
             reading.done((identities, token))
         })?;
         let view = self.app.customer(&identities, &token).await?;
@@ -238,7 +271,7 @@ impl Api {
     pub async fn do_not_contact(&self, wire: proto::SetDoNotContactRequest) -> Answer<proto::SetDoNotContactResponse> {
         let snapshot = self.app.current();
         let (identities, reason) = self.read(&snapshot, |mut reading| {
-            let identities = reading.identities_required("", wire.identities);
+            let identities = reading.identities_to_write("", wire.identities);
             let reason = reading.text("reason", wire.reason, customer::REASON_BYTES_MAX);
             reading.done((identities, reason))
         })?;
@@ -268,14 +301,32 @@ impl Api {
     }
 }
 
-fn full(currency: &Currency) -> Shown<'_> {
-    Shown { view: View::Full, trace: Trace::Full, currency }
+/// What became of a question of a stream.
+pub struct Settled {
+    /// Its request id.
+    pub request_id: String,
+    /// The answer, or why there is none.
+    pub result: Result<Answered, proto::Problem>,
 }
 
-/// The app answers every event; one without an answer must not look recorded.
-fn lost() -> proto::RecordResult {
-    let error = "recording the event failed: send it again".to_owned();
-    proto::RecordResult { status: proto::RecordStatus::Refused as i32, error, ..Default::default() }
+/// An answer with how much of it is shown.
+pub struct Answered {
+    decision: Arc<Decision>,
+    view: View,
+    trace: Trace,
+    currency: Currency,
+}
+
+impl Answered {
+    /// Appends the answer to a question of a stream to a buffer.
+    pub fn write(&self, request_id: &str, into: &mut Vec<u8>) {
+        let shown = Shown { view: self.view, trace: self.trace, currency: &self.currency };
+        wire::write_streamed(request_id, &self.decision, shown, into);
+    }
+}
+
+fn full(currency: &Currency) -> Shown<'_> {
+    Shown { view: View::Full, trace: Trace::Full, currency }
 }
 
 /// Whether the events are plainly of one customer: a single one, or all with

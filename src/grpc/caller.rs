@@ -19,7 +19,18 @@ pub enum Agent {
     Bot,
 }
 
+/// Among the extensions of an answer: it went to a browser that brought no
+/// visitor id of ours. Many of them from one address are a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newcomer;
+
 impl Caller {
+    /// Whether an answer tells of a [`Newcomer`]: the visitor id that was sent,
+    /// and the one that was answered.
+    pub fn newcomer(self, sent: &str, answered: &str) -> Option<Newcomer> {
+        (self != Caller::Service && (sent.is_empty() || sent != answered)).then_some(Newcomer)
+    }
+
     /// From the extensions of a request; a service when there is none.
     pub fn of(extensions: &axum::http::Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()

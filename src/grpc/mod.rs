@@ -6,16 +6,20 @@ pub mod codec;
 pub mod convert;
 mod publishing;
 pub mod status;
+pub mod stream;
 pub mod structs;
 pub mod timestamp;
+pub mod traffic;
 pub mod unary;
+pub mod watch;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 pub use api::Api;
-pub use caller::{Agent, Caller};
+pub use caller::{Agent, Caller, Newcomer};
 
+use crate::app::WATCH_MAX;
 use crate::proto::{
     self, customer_service_server::CustomerService, decision_service_server::DecisionService,
     event_service_server::EventService, ruleset_service_server::RulesetService,
@@ -29,23 +33,32 @@ pub const MESSAGE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// offers are about 10 MB.
 pub const RULES_BYTES_MAX: usize = 64 << 20;
 
+/// Most bytes of a request of a browser: as much as a beacon may carry.
+pub const BROWSER_BYTES_MAX: usize = 64 << 10;
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[async_trait]
 impl DecisionService for Api {
-    type DecideStreamStream = ReceiverStream<Result<proto::DecideStreamResponse, Status>>;
+    type DecideStreamStream = stream::Decoded;
     type ExportDecisionsStream = ReceiverStream<Result<proto::ExportDecisionsResponse, Status>>;
 
     async fn decide(&self, request: Request<proto::DecideRequest>) -> Answer<proto::DecideResponse> {
         let caller = Caller::of(request.extensions());
-        Api::decide(self, caller, request.into_inner()).await.map(Response::new)
+        let question = request.into_inner();
+        let visitor = if caller == Caller::Service { String::new() } else { question.visitor_id.clone() };
+        let mut answer = Api::decide(self, caller, question).await.map(Response::new)?;
+        if let Some(newcomer) = caller.newcomer(&visitor, &answer.get_ref().visitor_id) {
+            answer.extensions_mut().insert(newcomer);
+        }
+        Ok(answer)
     }
 
     async fn decide_stream(
         &self,
-        _: Request<tonic::Streaming<proto::DecideStreamRequest>>,
+        request: Request<tonic::Streaming<proto::DecideStreamRequest>>,
     ) -> Answer<Self::DecideStreamStream> {
-        Err(Status::unimplemented("deciding on a stream"))
+        stream::decoded(self, request).map(Response::new)
     }
 
     async fn respond(&self, request: Request<proto::RespondRequest>) -> Answer<proto::RespondResponse> {
@@ -76,12 +89,15 @@ impl EventService for Api {
 impl CustomerService for Api {
     type WatchCustomerStream = ReceiverStream<Result<proto::WatchCustomerResponse, Status>>;
 
-    async fn lookup(&self, _: Request<proto::LookupRequest>) -> Answer<proto::LookupResponse> {
-        Err(Status::unimplemented("looking up a customer"))
+    async fn lookup(&self, request: Request<proto::LookupRequest>) -> Answer<proto::LookupResponse> {
+        Api::lookup(self, request.into_inner()).await.map(Response::new)
     }
 
-    async fn watch_customer(&self, _: Request<proto::WatchCustomerRequest>) -> Answer<Self::WatchCustomerStream> {
-        Err(Status::unimplemented("watching a customer"))
+    async fn watch_customer(&self, request: Request<proto::WatchCustomerRequest>) -> Answer<Self::WatchCustomerStream> {
+        let watch = Api::watch_customer(self, request.into_inner()).await?;
+        // over HTTP/2 the connection itself is probed
+        let changes = watch.feed(WATCH_MAX, |change| change);
+        Ok(Response::new(ReceiverStream::new(changes)))
     }
 
     async fn get_customer(&self, request: Request<proto::GetCustomerRequest>) -> Answer<proto::GetCustomerResponse> {

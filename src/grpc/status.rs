@@ -107,6 +107,11 @@ pub fn panicked() -> Status {
     with_info(Code::Internal, "PANIC", "answering the request failed: see the service's log")
 }
 
+/// The service stops.
+pub fn stopping() -> Status {
+    with_info(Code::Unavailable, "SHUTTING_DOWN", "the service stops: ask again what was not answered")
+}
+
 /// Too many requests in flight.
 pub fn overloaded(in_flight_max: usize) -> Status {
     let message = format!("`{in_flight_max}` requests are being answered already: try again later");

@@ -20,7 +20,7 @@ use super::{Api, Caller, MESSAGE_BYTES_MAX, status};
 /// The path of `Decide`.
 pub const DECIDE: &str = "/rapport.v1.DecisionService/Decide";
 /// Bytes before a message: a flag and its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 /// What an answer takes as a rule, bytes.
 const ANSWER_BYTES: usize = 2_048;
 
@@ -87,7 +87,7 @@ async fn next(body: &mut Body) -> Result<Option<Frame<Bytes>>, Status> {
 }
 
 /// Both one after the other; a copy only when there was something before.
-fn joined(before: Bytes, data: Bytes) -> Bytes {
+pub(super) fn joined(before: Bytes, data: Bytes) -> Bytes {
     if before.is_empty() {
         return data;
     }
@@ -97,7 +97,7 @@ fn joined(before: Bytes, data: Bytes) -> Bytes {
 }
 
 /// Where the message ends, once its length is there.
-fn message_end(received: &[u8]) -> Result<Option<usize>, Status> {
+pub(super) fn message_end(received: &[u8]) -> Result<Option<usize>, Status> {
     let Some(([flag, length @ ..], _)) = received.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
     if *flag != 0 {
         return Err(Status::internal(format!(

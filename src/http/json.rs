@@ -11,20 +11,25 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::grpc::status;
+use crate::grpc::{BROWSER_BYTES_MAX, Caller, status};
 
-use super::path;
+use super::{finish, path};
 
-/// Reads a message of at most so many bytes. The nesting is bounded by the parser (128 levels).
+/// Reads a message of at most so many bytes, and of fewer from a browser. The
+/// nesting is bounded by the parser (128 levels).
 ///
 /// # Errors
 /// The answer that says what is wrong with the body.
 pub async fn read<Q: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<Q, Response> {
-    if !is_json(request.headers()) {
+    if !is_json(request.headers()) && !is_text_of_a_page(request.headers()) {
         let message = "the content type is not `application/json`: send JSON";
         let status = status::with_info(Code::InvalidArgument, "CONTENT_TYPE", message);
         return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status));
     }
+    let bytes_max = match Caller::of(request.extensions()) {
+        Caller::Service => bytes_max,
+        Caller::Browser(_) => bytes_max.min(BROWSER_BYTES_MAX),
+    };
     let Ok(bytes) = body::to_bytes(request.into_body(), bytes_max).await else {
         let message = format!("the body is incomplete, or longer than {bytes_max} bytes");
         let status = status::with_info(Code::InvalidArgument, "BODY", &message);
@@ -34,10 +39,18 @@ pub async fn read<Q: DeserializeOwned>(request: Request, bytes_max: usize) -> Re
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
-    let Ok(kind) = kind.to_str() else { return false };
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    !headers.contains_key(header::CONTENT_TYPE) || is_kind(headers, "application/json")
+}
+
+/// What a page can send to another origin without asking first, as a beacon
+/// does. Pages name their origin, and only origins that may call come this far.
+fn is_text_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) && is_kind(headers, "text/plain")
+}
+
+fn is_kind(headers: &HeaderMap, wanted: &str) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
 /// The answer of a call.
@@ -95,5 +108,6 @@ fn respond(code: StatusCode, bytes: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = code;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, finish::PRIVATE);
     response
 }

@@ -8,8 +8,11 @@ use axum::{
 
 use crate::{app::Followed, grpc::Api, grpc::convert::reading::TOKEN_BYTES_MAX};
 
+use super::agents;
+
 /// Sends a person to the URL of the ruleset behind a token; counts a click
-/// when it was a person who asked.
+/// when it was a person who asked, not a browser that asks ahead, a scanner of
+/// mails or a preview.
 pub async fn follow(api: &Api, request: &Parts) -> Response {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "follow a link with GET\n");
@@ -18,7 +21,8 @@ pub async fn follow(api: &Api, request: &Parts) -> Response {
     if token.len() > TOKEN_BYTES_MAX {
         return plain(StatusCode::NOT_FOUND, "there is no such link\n");
     }
-    let count = request.method == Method::GET && !is_prefetch(&request.headers);
+    let person = agents::program(&request.headers).is_none();
+    let count = request.method == Method::GET && person && !is_prefetch(&request.headers);
     match api.app().follow(token, count).await {
         Followed::To(url) => redirect(&url),
         Followed::Unknown => plain(StatusCode::NOT_FOUND, "there is no such link\n"),

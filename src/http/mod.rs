@@ -1,9 +1,15 @@
 //! JSON over HTTP: the canonical JSON of the same messages on the same port,
 //! and the links people follow.
 
+pub mod agents;
+pub mod demo;
+pub mod finish;
 pub mod json;
 pub mod links;
+pub mod openapi;
 pub mod path;
+pub mod watch;
+pub mod web;
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +19,8 @@ use std::future::Future;
 use axum::{
     Router,
     extract::Request,
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, get, post},
 };
@@ -26,7 +33,7 @@ use crate::{
 };
 
 /// Every route and its method.
-pub const ROUTES: [(&str, &str); 23] = [
+pub const ROUTES: [(&str, &str); 28] = [
     ("POST", "/v1/decide"),
     ("POST", "/v1/respond"),
     ("POST", "/v1/explain"),
@@ -34,6 +41,8 @@ pub const ROUTES: [(&str, &str); 23] = [
     ("POST", "/v1/customers:get"),
     ("POST", "/v1/customers:upsert"),
     ("POST", "/v1/customers:doNotContact"),
+    ("POST", "/v1/customers:lookup"),
+    ("POST", "/v1/customers:watch"),
     ("GET", "/v1/ruleset:active"),
     ("GET", "/v1/offers"),
     ("GET", "/v1/report"),
@@ -48,21 +57,27 @@ pub const ROUTES: [(&str, &str); 23] = [
     ("POST", "/v1/revisions:get"),
     ("POST", "/v1/revisions:diff"),
     ("GET", "/v1/audit"),
+    ("GET", "/openapi.json"),
     ("GET", "/c/{token}"),
+    ("GET", "/rapport.js"),
+    ("GET", "/rapport.d.ts"),
     ("GET", "/"),
 ];
 
 /// The routes over these calls.
 pub fn router(api: &Api) -> Router {
     let link_api = api.clone();
+    let index = index(api.app().public_url());
     publishing(api)
-        .route("/v1/decide", call(api, |api, body| async move { api.decide(Caller::Service, body).await }))
+        .route("/v1/decide", decide(api))
         .route("/v1/respond", call(api, |api, body| async move { api.respond(body).await }))
         .route("/v1/explain", call(api, |api, body| async move { api.explain(body).await }))
-        .route("/v1/events", call(api, |api, body| async move { api.record(Caller::Service, body).await }))
+        .route("/v1/events", record(api))
         .route("/v1/customers:get", call(api, |api, body| async move { api.get_customer(body).await }))
         .route("/v1/customers:upsert", call(api, |api, body| async move { api.upsert_customer(body).await }))
         .route("/v1/customers:doNotContact", call(api, |api, body| async move { api.do_not_contact(body).await }))
+        .route("/v1/customers:lookup", call(api, |api, body| async move { api.lookup(body).await }))
+        .route("/v1/customers:watch", watch::route(api))
         .route("/v1/ruleset:active", look(api, |api, _| Ok(api.revision())))
         .route(
             "/v1/offers",
@@ -72,13 +87,47 @@ pub fn router(api: &Api) -> Router {
             }),
         )
         .route("/v1/report", look(api, |api, _| Ok(api.report())))
+        .route("/openapi.json", get(|asked: HeaderMap| async move { openapi::serve(&asked) }))
         .route(
             "/c/{token}",
             any(move |request: Request| async move { links::follow(&link_api, &request.into_parts().0).await }),
         )
-        .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index()) }))
+        .merge(web::router())
+        .route("/", get(|| async move { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index) }))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(finish::finish))
+}
+
+/// A question; a browser's may be one of a new visitor.
+fn decide(api: &Api) -> MethodRouter {
+    let api = api.clone();
+    post(move |request: Request| async move {
+        let caller = Caller::of(request.extensions());
+        let question: proto::DecideRequest = match json::read(request, MESSAGE_BYTES_MAX).await {
+            Ok(question) => question,
+            Err(refused) => return refused,
+        };
+        let visitor = question.visitor_id.clone();
+        let answer = api.decide(caller, question).await;
+        let newcomer = answer.as_ref().ok().and_then(|answer| caller.newcomer(&visitor, &answer.visitor_id));
+        let mut response = json::answer(answer);
+        if let Some(newcomer) = newcomer {
+            response.extensions_mut().insert(newcomer);
+        }
+        response
+    })
+}
+
+fn record(api: &Api) -> MethodRouter {
+    let api = api.clone();
+    post(move |request: Request| async move {
+        let caller = Caller::of(request.extensions());
+        match json::read(request, MESSAGE_BYTES_MAX).await {
+            Ok(events) => json::answer(api.record(caller, events).await),
+            Err(refused) => refused,
+        }
+    })
 }
 
 /// The routes that change the rules, and those that stop things at once.
@@ -188,7 +237,7 @@ fn page(request: &Request) -> Result<(i32, String), Status> {
     Ok((page_size, page_token))
 }
 
-fn index() -> String {
+fn index(public_url: &str) -> String {
     let mut text = String::from("Rapport: which message, through which channel, and why.\n\n");
     for (method, path) in ROUTES {
         text.push_str(method);
@@ -196,7 +245,9 @@ fn index() -> String {
         text.push_str(path);
         text.push('\n');
     }
-    text.push_str("\nThe same calls over gRPC on this port, with reflection.\n");
+    text.push_str("\nThe same calls over gRPC on this port, with reflection.\n\nFor web pages:\n");
+    text.push_str(&web::script_tag(public_url));
+    text.push('\n');
     text
 }
 
@@ -208,7 +259,11 @@ async fn not_found(request: Request) -> Response {
     json::error(StatusCode::NOT_FOUND, &status::with_info(Code::NotFound, "UNKNOWN_PATH", message))
 }
 
+/// The methods that a path does take stand in `allow`, which the router adds.
 async fn wrong_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let message = format!("the path does not take `{}`: see `GET /`", method.as_str().escape_debug());
     let status = status::with_info(Code::Unimplemented, "WRONG_METHOD", &message);
     json::error(StatusCode::METHOD_NOT_ALLOWED, &status).into_response()

@@ -2,11 +2,11 @@
 
 use crate::domain::{
     EventTypeId,
-    schema::{EventDef, IdentityFormat},
+    schema::{EventDef, IdentityFormat, MATCH_TYPE, VISITOR_TYPE},
 };
 
 /// Built-in identity types.
-pub static IDENTITIES: [(&str, IdentityFormat); 8] = [
+pub static IDENTITIES: [(&str, IdentityFormat); 10] = [
     ("customer_id", IdentityFormat::Opaque),
     ("email", IdentityFormat::Email),
     ("phone", IdentityFormat::Phone),
@@ -15,7 +15,17 @@ pub static IDENTITIES: [(&str, IdentityFormat); 8] = [
     ("crm_id", IdentityFormat::Opaque),
     ("loyalty_card", IdentityFormat::Opaque),
     ("push_token", IdentityFormat::Opaque),
+    (VISITOR_TYPE, IdentityFormat::Visitor),
+    (MATCH_TYPE, IdentityFormat::Match),
 ];
+
+/// Built-in identity types that several customers may hold, unless the rules
+/// say otherwise.
+pub static SHARED: [&str; 1] = ["phone"];
+
+/// Built-in identity types that the service makes itself: the rules cannot
+/// change them.
+pub static SERVICE_IDENTITIES: [&str; 2] = [VISITOR_TYPE, MATCH_TYPE];
 
 /// A built-in event type.
 #[derive(Clone, Copy, Debug)]

@@ -95,7 +95,16 @@ pub static SETTINGS: Section = Section {
 pub static IDENTITY: Section = Section {
     name: "identities[]",
     about: "Built in: `customer_id`, `email`, `phone`, `cookie`, `device`, `crm_id`, `loyalty_card`, `push_token`.",
-    keys: &[ID, key("format", "opaque, email, phone", "opaque", "how values are normalised and checked")],
+    keys: &[
+        ID,
+        key("format", "opaque, email, phone", "opaque", "how values are normalised and checked"),
+        key(
+            "shared",
+            "bool",
+            "false",
+            "several customers may hold one, as a family holds a phone: it makes nobody the same. The one key that a built-in type takes; `phone` is shared without it",
+        ),
+    ],
 };
 
 /// `events[]`.
@@ -110,23 +119,50 @@ pub static EVENT: Section = Section {
     ],
 };
 
-const ATTRIBUTE_KEYS: &[KeySpec] = &[
-    ID,
-    key("type", "bool, int, double, string, enum, set<string>, set, timestamp, date, money", REQUIRED, "what it holds"),
-    key("values", "list of text", "required for enum", "the members of an enum"),
-    key("default", "a value of the type", NONE, "the value when there is none"),
-    key("range", "[smallest, largest]", NONE, "bounds of an int, double or money"),
-    key("pii", "bool", "false", "personally identifying"),
-    key("behavioural", "bool", "false", "masked without consent to profiling"),
-];
+const TYPE: KeySpec =
+    key("type", "bool, int, double, string, enum, set<string>, set, timestamp, date, money", REQUIRED, "what it holds");
+const VALUES: KeySpec = key("values", "list of text", "required for enum", "the members of an enum");
+const DEFAULT: KeySpec = key("default", "a value of the type", NONE, "the value when there is none");
+const RANGE: KeySpec = key("range", "[smallest, largest]", NONE, "bounds of an int, double or money");
+const PII: KeySpec = key("pii", "bool", "false", "personally identifying");
+const BEHAVIOURAL: KeySpec = key("behavioural", "bool", "false", "masked without consent to profiling");
 
 /// `attributes[]`.
-pub static ATTRIBUTE: Section =
-    Section { name: "attributes[]", about: "Kept in the profile, read as `p.NAME`.", keys: ATTRIBUTE_KEYS };
+pub static ATTRIBUTE: Section = Section {
+    name: "attributes[]",
+    about: "Kept in the profile, read as `p.NAME`.",
+    keys: &[
+        ID,
+        TYPE,
+        VALUES,
+        DEFAULT,
+        RANGE,
+        PII,
+        BEHAVIOURAL,
+        key(
+            "assurance",
+            "any, verified",
+            "any",
+            "`verified`: read only when the request's assurance is VERIFIED; else unknown, even with a default",
+        ),
+    ],
+};
 
 /// `context[]`.
-pub static CONTEXT: Section =
-    Section { name: "context[]", about: "Given with the request, read as `ctx.NAME`.", keys: ATTRIBUTE_KEYS };
+pub static CONTEXT: Section = Section {
+    name: "context[]",
+    about: "Given with the request, read as `ctx.NAME`.",
+    keys: &[
+        ID,
+        TYPE,
+        VALUES,
+        DEFAULT,
+        RANGE,
+        PII,
+        BEHAVIOURAL,
+        key("client", "bool", "false", "whether a browser may give it; else only a service"),
+    ],
+};
 
 /// `traits[]`.
 pub static TRAIT: Section = Section {
@@ -149,6 +185,12 @@ pub static TRAIT: Section = Section {
             "bool",
             "true; false for open, days_to_anniversary, days_since_contact",
             "masked without consent to profiling",
+        ),
+        key(
+            "assurance",
+            "any, verified",
+            "any; that of the stored date for days_to_anniversary",
+            "`verified`: read only when the request's assurance is VERIFIED; else unknown",
         ),
     ],
 };
@@ -305,6 +347,7 @@ pub static SECTIONS: &[&Section] = &[
     &super::keys_scenarios::CONSENT,
     &super::keys_scenarios::REQUEST,
     &super::keys_scenarios::PLACEMENT_ASK,
+    &super::keys_scenarios::SEND_WINDOW,
     &super::keys_scenarios::PAGE_CONSENT,
     &super::keys_scenarios::EXPECTATION,
 ];

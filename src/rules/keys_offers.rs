@@ -162,6 +162,7 @@ pub static OFFER: Section = Section {
         key("reach", "map", "that of the policies", "how far one publish may change whom it reaches"),
         key("placements", "list of placements", "empty", "the places it is meant for"),
         key("open", "bool", "true", "may answer open questions"),
+        key("assurance", "any, verified", "any", "`verified`: only for requests with the assurance VERIFIED"),
         key("holdout", "included, exempt", "included; service is always exempt", "whether the holdout goes without"),
         key("reason", "map language: template", "empty", "why, in plain words, for agents"),
         key("labels", "map language: map", "empty", "labels of the buttons"),

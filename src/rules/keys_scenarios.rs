@@ -80,6 +80,13 @@ pub static REQUEST: Section = Section {
         key("placements", "list of placements or maps", "an open question", "the places that ask"),
         key("allowed_channels", "list of channels", "all", "channels that may be used"),
         key("purpose", "marketing, service", "any", "only this purpose"),
+        key(
+            "assurance",
+            "anonymous, claimed, verified",
+            "verified with a profile, else anonymous",
+            "how sure it is who asks",
+        ),
+        key("send_window", "map", "always", "for an open question: when the caller can send"),
         key("context", "map attribute: value", "empty", "context attributes"),
         key("page_consent", "map", "empty", "the page's own consent"),
         key("exclude_offers", "list of offers", "empty", "offers not to return"),
@@ -95,6 +102,13 @@ pub static PLACEMENT_ASK: Section = Section {
         key("placement", "placement", REQUIRED, "which"),
         key("count", "1 to 100", "the placement's slots", "the most presentations"),
     ],
+};
+
+/// `scenarios[].request.send_window`.
+pub static SEND_WINDOW: Section = Section {
+    name: "scenarios[].request.send_window",
+    about: "When the caller can send.",
+    keys: &[key("from", "time", "now", "from then on"), key("until", "time", "ever", "until then")],
 };
 
 /// `scenarios[].request.page_consent`.

@@ -56,6 +56,8 @@ pub struct Offer {
     pub placements: Vec<PlacementSlot>,
     /// Whether it may answer open questions.
     pub open: bool,
+    /// Whether it is for verified persons only.
+    pub verified: bool,
     /// Prior probability of a positive outcome, instead of the channel's.
     pub base_rate: Option<f64>,
     /// Exempt from the holdout (service is always).

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    builtin::{EVENTS, IDENTITIES},
+    builtin::{EVENTS, IDENTITIES, SHARED},
     condition::functions::{FUNCTIONS, Function, OPERATORS},
     keys::{SECTIONS, Section},
     lint::LINTS,
@@ -64,9 +64,10 @@ fn write_built_in(page: &mut String) {
         let (bought, conversion, durable) = (mark(event.bought), mark(event.conversion), mark(event.durable));
         let _ = writeln!(page, "| `{}` | {bought} | {conversion} | {durable} |", event.name);
     }
-    page.push_str("\n## Built-in identity types\n\n| identity | format |\n|---|---|\n");
+    page.push_str("\n## Built-in identity types\n\n| identity | format | shared |\n|---|---|---|\n");
     for (name, format) in &IDENTITIES {
-        let _ = writeln!(page, "| `{name}` | {} |", format!("{format:?}").to_lowercase());
+        let _ =
+            writeln!(page, "| `{name}` | {} | {} |", format!("{format:?}").to_lowercase(), mark(SHARED.contains(name)));
     }
 }
 
@@ -81,7 +82,8 @@ CEL, checked against the schema when the rules are read: what is not listed here
 - **What is missing is unknown**: a comparison with an attribute that has no value and no default is neither true nor
   false, and so is `!` of it. Traits that count or add up (`count`, `sum`, `open`, `items_bought`) are never missing:
   they are 0 or false where nothing happened. An offer needs its conditions true. A set that is missing is empty;
-  `has(p.x)` is never unknown. A calculation that fails (division by zero, a number that does not fit) is unknown too.
+  `has(p.x)` is never unknown. What has `assurance: verified` is unknown to a request whose assurance is less, also
+  with a default, and also a set: `has` is false then. A calculation that fails (division by zero, a number that does not fit) is unknown too.
 - A comparison has one type on both sides (ints and doubles go together): sets do not compare (use `in`, `exists`,
   `size`), bools and enums have no order, dates are not subtracted.
 - At most 8,192 bytes, nested at most 64 deep; segments and macros make a condition at most 128 deep, with at most

@@ -1,4 +1,4 @@
-//! In front of every call: keys, room, panics, the count of errors.
+//! In front of every call: who it is, room, panics, the count of errors.
 
 use std::{
     convert::Infallible,
@@ -11,21 +11,24 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::http::{HeaderValue, Request, Response};
+use axum::http::{HeaderValue, Request, Response, header::RETRY_AFTER};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, status, unary},
-    http::{is_grpc, json},
-    proto::{decision_service_server::DecisionServiceServer, ruleset_service_server::RulesetServiceServer},
+    grpc::{Api, Caller, Newcomer, status, stream, unary},
+    http::json,
     telemetry::metrics,
 };
 
-use super::{catch::catch, keys::Keys, roles::role_of};
+use super::{
+    calls::{Calls, DECISIONS, WITH_FILES},
+    catch::catch,
+    edge::{Admitted, Edge, cors::Cors, refusal::Refusal},
+    wire::Wire,
+};
 
 const GRPC_STATUS: &str = "grpc-status";
-const DECISIONS: &str = "/rapport.v1.DecisionService/";
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// What stops things at once, on both transports.
 const PAUSES: [&str; 6] = [
@@ -36,20 +39,12 @@ const PAUSES: [&str; 6] = [
     "/v1/pauses:resume",
     "/v1/pauses",
 ];
-/// Calls whose messages may carry rule files; every other message is short.
-const WITH_FILES: [&str; 3] = [
-    "/rapport.v1.RulesetService/ValidateRevision",
-    "/rapport.v1.RulesetService/EvaluateReach",
-    "/rapport.v1.RulesetService/PublishRevision",
-];
 /// Most calls about pauses at the same time; their room is never taken by
 /// others.
 pub const PAUSES_IN_FLIGHT_MAX: usize = 64;
 
 /// What all gates of a service share.
 pub struct Limits {
-    /// Who may call; `None` when everybody may.
-    pub keys: Option<Keys>,
     /// Most requests answered at the same time, but for pauses and probes.
     pub in_flight_max: usize,
     in_flight: [AtomicUsize; 3],
@@ -83,8 +78,8 @@ impl Room {
 
 impl Limits {
     /// With nothing in flight.
-    pub fn new(keys: Option<Keys>, in_flight_max: usize) -> Self {
-        Self { keys, in_flight_max, in_flight: Default::default() }
+    pub fn new(in_flight_max: usize) -> Self {
+        Self { in_flight_max, in_flight: Default::default() }
     }
 
     /// Requests being answered.
@@ -125,10 +120,10 @@ impl Drop for Entered {
 pub struct GateLayer {
     /// What all gates share.
     pub limits: Arc<Limits>,
-    /// The decision service, called without the detour over the routes.
-    pub decisions: DecisionServiceServer<Api>,
-    /// The service of the rules for messages that may carry rule files.
-    pub rules: RulesetServiceServer<Api>,
+    /// Who is let in.
+    pub edge: Arc<Edge>,
+    /// What is called without the detour over the routes.
+    pub calls: Calls,
     /// What `Decide` is answered by.
     pub api: Api,
 }
@@ -139,10 +134,9 @@ impl Layer<Routes> for GateLayer {
     fn layer(&self, routes: Routes) -> Gate {
         Gate {
             limits: Arc::clone(&self.limits),
-            decisions: self.decisions.clone(),
-            rules: self.rules.clone(),
+            edge: Arc::clone(&self.edge),
+            calls: self.calls.clone().over(routes.prepare()),
             api: self.api.clone(),
-            routes: routes.prepare(),
         }
     }
 }
@@ -151,10 +145,9 @@ impl Layer<Routes> for GateLayer {
 #[derive(Clone)]
 pub struct Gate {
     limits: Arc<Limits>,
-    decisions: DecisionServiceServer<Api>,
-    rules: RulesetServiceServer<Api>,
+    edge: Arc<Edge>,
+    calls: Calls,
     api: Api,
-    routes: Routes,
 }
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -169,55 +162,103 @@ impl Service<Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let grpc = is_grpc(request.headers());
-        let entered = match self.admit(&request) {
-            Ok(entered) => entered,
-            Err(status) => return Box::pin(ready(Ok(counted(refusal(grpc, &status))))),
+        if let Some(permitted) = self.edge.preflight(&request) {
+            let answer = permitted.unwrap_or_else(|refusal| counted(Cors::Varies.on(refused(Wire::Json, &refusal))));
+            return Box::pin(ready(Ok(answer)));
+        }
+        let wire = Wire::of(request.headers());
+        let (admitted, entered) = match self.admit(&request) {
+            Ok(let_in) => let_in,
+            Err(refusal) => return Box::pin(ready(Ok(self.refused(&request, &refusal)))),
         };
+        if wire != Wire::Grpc || admitted.caller != Caller::Service {
+            return self.call_of_a_page(request, admitted, entered);
+        }
         // futures of their own size: that of a decision is the small one
         let path = request.uri().path();
-        if grpc && path == unary::DECIDE && unary::is_plain(&request) {
+        if path == stream::DECIDE_STREAM && unary::is_plain(&request) {
+            // its questions are counted one by one, apart from calls that somebody waits for
+            return Box::pin(ready(Ok(counted(stream::open(&self.api, request)))));
+        }
+        let entered = (entered, self.api.traffic().call());
+        if path == unary::DECIDE && unary::is_plain(&request) {
             let api = self.api.clone();
-            Box::pin(answer(grpc, entered, async move { Ok(unary::decide(&api, request).await) }))
-        } else if grpc && path.starts_with(DECISIONS) {
-            Box::pin(answer(grpc, entered, self.decisions.call(request)))
-        } else if grpc && WITH_FILES.contains(&path) {
-            Box::pin(answer(grpc, entered, self.rules.call(request)))
+            Box::pin(answer(wire, entered, async move { Ok(unary::decide(&api, request).await) }))
+        } else if path.starts_with(DECISIONS) {
+            Box::pin(answer(wire, entered, self.calls.decisions.call(request)))
+        } else if WITH_FILES.contains(&path) {
+            Box::pin(answer(wire, entered, self.calls.rules.call(request)))
         } else {
-            let mut routes = self.routes.clone();
-            Box::pin(answer(grpc, entered, async move { routes.call(request).await.map_err(never) }))
+            let mut routes = self.calls.routes.clone();
+            Box::pin(answer(wire, entered, async move { routes.call(request).await.map_err(never) }))
         }
     }
 }
 
+impl Gate {
+    fn admit(&self, request: &Request<Body>) -> Result<(Admitted, Entered), Refusal> {
+        let admitted = self.edge.admit(request)?;
+        Ok((admitted, self.limits.enter(Room::of(request.uri().path()))?))
+    }
+
+    /// A call as pages make them: JSON, gRPC-web, and whatever a browser sends.
+    fn call_of_a_page(
+        &self,
+        mut request: Request<Body>,
+        admitted: Admitted,
+        entered: Entered,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let wire = Wire::of(request.headers());
+        let cors = self.edge.cors(request.headers(), request.uri().path());
+        if admitted.caller != Caller::Service {
+            request.extensions_mut().insert(admitted.caller);
+        }
+        let (edge, calls) = (Arc::clone(&self.edge), self.calls.clone());
+        let entered = (entered, self.api.traffic().call());
+        Box::pin(async move {
+            let Ok(mut response) = answer(wire, entered, calls.answer(wire, request)).await;
+            if let (Some(Newcomer), Some(source)) = (response.extensions_mut().remove(), admitted.source) {
+                edge.newcomer(source);
+            }
+            Ok(cors.on(response))
+        })
+    }
+
+    /// The answer to a call that is not let in. A page of a permitted origin may
+    /// read why.
+    fn refused(&self, request: &Request<Body>, refusal: &Refusal) -> Response<Body> {
+        let cors = self.edge.cors(request.headers(), request.uri().path());
+        counted(cors.on(refused(Wire::of(request.headers()), refusal)))
+    }
+}
+
 /// Answers a call that was let in, whatever happens in it.
-async fn answer(grpc: bool, entered: Entered, call: impl Future<Output = Answer>) -> Answer {
+async fn answer(wire: Wire, entered: impl Send, call: impl Future<Output = Answer>) -> Answer {
     let response = match catch(call).await {
         Ok(Ok(response)) => response,
         Err(_) => {
             metrics().panics.increment(1);
-            refusal(grpc, &status::panicked())
+            refused(wire, &status::panicked().into())
         }
     };
     drop(entered);
     Ok(counted(response))
 }
 
-impl Gate {
-    fn admit(&self, request: &Request<Body>) -> Result<Entered, Status> {
-        if let Some(keys) = &self.limits.keys {
-            keys.permit(request.headers(), role_of(request.uri().path()))?;
-        }
-        self.limits.enter(Room::of(request.uri().path()))
-    }
-}
-
 fn never(never: Infallible) -> Infallible {
     never
 }
 
-fn refusal(grpc: bool, status: &Status) -> Response<Body> {
-    if grpc { status.clone().into_http() } else { json::refused(status).map(Body::new) }
+fn refused(wire: Wire, refusal: &Refusal) -> Response<Body> {
+    let mut response = match wire {
+        Wire::Json => json::refused(&refusal.status).map(Body::new),
+        Wire::Grpc => refusal.status.clone().into_http(),
+        Wire::GrpcWeb(encoding) => encoding.refused(refusal.status.clone()),
+    };
+    if let Some(seconds) = refusal.retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Counts an error. A message over the size limit is the caller's mistake.
@@ -241,11 +282,11 @@ fn counted(mut response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::roles::TABLE;
+    use crate::server::{calls::WITH_FILES, roles::TABLE};
 
     #[test]
     fn pauses_and_probes_have_room_when_all_else_is_full() {
-        let limits = Arc::new(Limits::new(None, 1));
+        let limits = Arc::new(Limits::new(1));
         let decide = || limits.enter(Room::of("/rapport.v1.DecisionService/Decide"));
         let held = decide().ok();
         assert!(held.is_some() && decide().is_err());

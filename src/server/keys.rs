@@ -1,13 +1,10 @@
 //! API keys: hashed at rest, compared in constant time.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use tonic::{Code, Status};
-
-use crate::grpc::status::with_info;
 
 use super::{ServeError, roles::Role};
 
@@ -15,6 +12,18 @@ use super::{ServeError, roles::Role};
 pub const KEYS_MAX: usize = 1_000;
 /// Most bytes of a key.
 pub const KEY_BYTES_MAX: usize = 512;
+
+/// The roles that a key may have.
+const ROLES: [Role; 4] = [Role::Browser, Role::Decide, Role::Record, Role::Admin];
+
+/// Who holds a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What the key may do.
+    pub role: Role,
+    /// Which key it is.
+    pub index: u32,
+}
 
 /// The keys that are accepted.
 pub struct Keys(Vec<([u8; 32], Role)>);
@@ -54,37 +63,18 @@ impl Keys {
         }
     }
 
-    /// Whether the caller may do what needs a role.
-    ///
-    /// # Errors
-    /// No key, an unknown one, or one without that role.
-    pub fn permit(&self, headers: &HeaderMap, needed: Role) -> Result<(), Status> {
-        if needed == Role::Public {
-            return Ok(());
-        }
-        let Some(key) = presented(headers) else {
-            let message = "the call needs an API key: send `authorization: Bearer KEY` or `x-api-key: KEY`";
-            return Err(with_info(Code::Unauthenticated, "NO_API_KEY", message));
-        };
-        match self.role(key) {
-            None => Err(with_info(Code::Unauthenticated, "UNKNOWN_API_KEY", "the API key is not known")),
-            Some(role) if role < needed => {
-                let message = "the API key's role does not permit this call: use a key with a higher role";
-                Err(with_info(Code::PermissionDenied, "ROLE_TOO_LOW", message))
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Compares with every key, whichever fits, so that time tells nothing.
-    fn role(&self, key: &[u8]) -> Option<Role> {
+    /// Who holds a key. Compares with every key, whichever fits, so that time
+    /// tells nothing.
+    pub fn holder(&self, key: &[u8]) -> Option<Holder> {
         let hash = Sha256::digest(key);
-        let mut found = 0_u8;
-        for (known, role) in &self.0 {
+        let (mut found, mut at) = (0_u8, 0_u32);
+        for (index, (known, role)) in (0..).zip(&self.0) {
             let same: Choice = known.as_slice().ct_eq(hash.as_slice());
             found.conditional_assign(&(*role as u8), same);
+            at.conditional_assign(&index, same);
         }
-        [Role::Decide, Role::Record, Role::Admin].into_iter().find(|role| *role as u8 == found)
+        let role = ROLES.into_iter().find(|role| *role as u8 == found)?;
+        Some(Holder { role, index: at })
     }
 }
 
@@ -96,7 +86,7 @@ fn key(line: &str) -> Result<Option<([u8; 32], Role)>, String> {
         [] => Ok(None),
         [_, role, hash] => {
             let role = Role::from_name(role)
-                .ok_or_else(|| format!("`{role}` is not a role: give `decide`, `record` or `admin`"))?;
+                .ok_or_else(|| format!("`{role}` is not a role: give `browser`, `decide`, `record` or `admin`"))?;
             let hash = unhex(hash).ok_or("the hash is not the 64 hex digits of a SHA-256")?;
             Ok(Some((hash, role)))
         }
@@ -104,13 +94,39 @@ fn key(line: &str) -> Result<Option<([u8; 32], Role)>, String> {
     }
 }
 
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+/// The key among the headers.
+pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
     });
     let key = bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes()))?;
     (!key.is_empty() && key.len() <= KEY_BYTES_MAX).then_some(key)
+}
+
+/// The key of a query, `?key=KEY`: what a beacon can send, which has no headers
+/// of its own.
+pub fn in_query(query: &str) -> Option<Cow<'_, [u8]>> {
+    let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    let key = unescaped(key.as_bytes());
+    (!key.is_empty() && key.len() <= KEY_BYTES_MAX).then_some(key)
+}
+
+/// Undoes percent-encoding (RFC 3986, section 2.1).
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let pair = after.first_chunk::<2>().filter(|_| *first == b'%');
+        let byte =
+            pair.and_then(|pair| std::str::from_utf8(pair).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    Cow::Owned(out)
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -139,16 +155,28 @@ mod tests {
     }
 
     #[test]
-    fn a_key_permits_its_role_and_those_below() {
-        let keys = Keys::parse(&file("record", "s3cret")).unwrap();
-        let bearer = headers("authorization", "Bearer s3cret");
-        assert!(keys.permit(&bearer, Role::Decide).is_ok());
-        assert!(keys.permit(&headers("x-api-key", "s3cret"), Role::Record).is_ok());
-        let code = |headers: &HeaderMap, role| keys.permit(headers, role).map_err(|status| status.code());
-        assert_eq!(code(&bearer, Role::Admin), Err(Code::PermissionDenied));
-        assert_eq!(code(&headers("x-api-key", "other"), Role::Decide), Err(Code::Unauthenticated));
-        assert_eq!(code(&HeaderMap::new(), Role::Decide), Err(Code::Unauthenticated));
-        assert_eq!(code(&HeaderMap::new(), Role::Public), Ok(()));
+    fn a_key_is_known_by_its_hash() {
+        let text = file("record", "s3cret") + &file("browser", "pk_shop") + &file("admin", "root");
+        let keys = Keys::parse(&text).unwrap();
+        assert_eq!(keys.holder(b"s3cret"), Some(Holder { role: Role::Record, index: 0 }));
+        assert_eq!(keys.holder(b"pk_shop"), Some(Holder { role: Role::Browser, index: 1 }));
+        assert_eq!(keys.holder(b"root"), Some(Holder { role: Role::Admin, index: 2 }));
+        assert_eq!(keys.holder(b"s3cre"), None);
+        assert_eq!(keys.holder(b""), None);
+    }
+
+    #[test]
+    fn a_key_stands_in_either_header_or_in_the_query() {
+        assert_eq!(presented(&headers("authorization", "Bearer s3cret")), Some(&b"s3cret"[..]));
+        assert_eq!(presented(&headers("authorization", "bearer s3cret")), Some(&b"s3cret"[..]));
+        assert_eq!(presented(&headers("x-api-key", "s3cret")), Some(&b"s3cret"[..]));
+        assert_eq!(presented(&headers("authorization", "Basic s3cret")), None);
+        assert_eq!(presented(&headers("x-api-key", &"k".repeat(KEY_BYTES_MAX + 1))), None);
+        assert_eq!(presented(&HeaderMap::new()), None);
+        let query = |text| in_query(text).map(|key| String::from_utf8(key.into_owned()).unwrap());
+        assert_eq!(query("key=pk_shop"), Some("pk_shop".to_owned()));
+        assert_eq!(query("a=1&key=pk%5Fs%2&b=2"), Some("pk_s%2".to_owned()));
+        assert_eq!(query("keys=1&akey=2&key="), None);
     }
 
     #[test]

@@ -12,7 +12,11 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 
-use crate::{app::App, telemetry::metrics};
+use crate::{
+    app::App,
+    grpc::traffic::Traffic,
+    telemetry::{Class, metrics},
+};
 
 use super::{gate::Limits, listener, sample::Sampled, worker};
 
@@ -69,7 +73,7 @@ pub async fn serve(listener: StdListener, router: Router) {
 const REACHED_EVERY: u64 = 10;
 
 /// Samples the store, the ruleset's age and the load, each second.
-pub async fn sample(app: Arc<App>, limits: Arc<Limits>) {
+pub async fn sample(app: Arc<App>, limits: Arc<Limits>, traffic: Arc<Traffic>) {
     let sampled = Sampled::new(metrics());
     let mut looks = 0_u64;
     let mut ticks = tokio::time::interval(SAMPLE_EVERY);
@@ -79,7 +83,8 @@ pub async fn sample(app: Arc<App>, limits: Arc<Limits>) {
         let age_us = app.now().since_us(app.revision().activation.at);
         let age = Duration::from_micros(u64::try_from(age_us).unwrap_or_default());
         sampled.set(&app.store.stats(), age);
-        metrics().in_flight(limits.in_flight());
+        metrics().in_flight(Class::Interactive, limits.in_flight());
+        metrics().in_flight(Class::Batch, traffic.batch());
         if looks.is_multiple_of(REACHED_EVERY) {
             metrics().offers_reaching_nobody(app.offers_reaching_nobody());
         }

@@ -5,6 +5,9 @@
 pub enum Role {
     /// No key is needed.
     Public,
+    /// Call [`FOR_BROWSERS`] from a page; everybody can read such a key. No
+    /// path needs it.
+    Browser,
     /// Ask for decisions.
     Decide,
     /// Answer, record, read and write customers.
@@ -17,6 +20,7 @@ impl Role {
     /// From its name in the file of keys.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
+            "browser" => Some(Role::Browser),
             "decide" => Some(Role::Decide),
             "record" => Some(Role::Record),
             "admin" => Some(Role::Admin),
@@ -26,7 +30,7 @@ impl Role {
 }
 
 /// Path, or prefix that ends in `/`, and the role it needs.
-pub const TABLE: [(&str, Role); 52] = [
+pub const TABLE: &[(&str, Role)] = &[
     ("/rapport.v1.DecisionService/Decide", Role::Decide),
     ("/rapport.v1.DecisionService/DecideStream", Role::Decide),
     ("/rapport.v1.DecisionService/Respond", Role::Record),
@@ -59,6 +63,8 @@ pub const TABLE: [(&str, Role); 52] = [
     ("/v1/customers:get", Role::Record),
     ("/v1/customers:upsert", Role::Record),
     ("/v1/customers:doNotContact", Role::Record),
+    ("/v1/customers:lookup", Role::Record),
+    ("/v1/customers:watch", Role::Record),
     ("/v1/ruleset:active", Role::Decide),
     ("/v1/offers", Role::Record),
     ("/v1/report", Role::Admin),
@@ -74,12 +80,26 @@ pub const TABLE: [(&str, Role); 52] = [
     ("/v1/revisions:diff", Role::Admin),
     ("/v1/audit", Role::Admin),
     ("/", Role::Public),
+    ("/openapi.json", Role::Public),
     ("/c/", Role::Public),
+    ("/rapport.js", Role::Public),
+    ("/rapport.d.ts", Role::Public),
+    ("/demo", Role::Public),
+    ("/demo/", Role::Public),
     ("/grpc.health.v1.Health/Check", Role::Public),
     ("/grpc.health.v1.Health/Watch", Role::Public),
     ("/grpc.reflection.v1.ServerReflection/", Role::Decide),
     ("/grpc.reflection.v1alpha.ServerReflection/", Role::Decide),
 ];
+
+/// What pages may call, with what a browser may say; nothing else is theirs.
+pub const FOR_BROWSERS: [&str; 4] =
+    [crate::grpc::unary::DECIDE, "/rapport.v1.EventService/Record", "/v1/decide", "/v1/events"];
+
+/// Whether pages may call a path.
+pub fn is_for_browsers(path: &str) -> bool {
+    FOR_BROWSERS.contains(&path)
+}
 
 /// The role a path needs; [`Role::Admin`] for a path that is not in the table.
 pub fn role_of(path: &str) -> Role {
@@ -142,6 +162,8 @@ mod tests {
         for (_, path) in crate::http::ROUTES {
             assert!(listed(path.trim_end_matches("{token}")), "{path} has no role");
         }
+        assert!(FOR_BROWSERS.into_iter().all(listed));
+        assert!(TABLE.iter().all(|(_, role)| *role != Role::Browser), "pages call what `FOR_BROWSERS` lists");
     }
 
     #[test]
@@ -151,6 +173,6 @@ mod tests {
         assert_eq!(role_of("/v1/decide"), Role::Decide);
         assert_eq!(role_of("/v1/decide/"), Role::Admin);
         assert_eq!(role_of("/rapport.v1.DecisionService/Erase"), Role::Admin);
-        assert!(Role::Decide < Role::Record && Role::Record < Role::Admin);
+        assert!(Role::Browser < Role::Decide && Role::Decide < Role::Record && Role::Record < Role::Admin);
     }
 }

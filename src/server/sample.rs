@@ -25,6 +25,9 @@ pub struct Sampled {
     fsync_seconds_max: Gauge,
     decisions_dropped: Counter,
     exhausted: Counter,
+    holders_dropped: Counter,
+    watchers: Gauge,
+    watches_behind: Counter,
     queue: Gauge,
     unmaterialised: Gauge,
 }
@@ -48,6 +51,9 @@ impl Sampled {
             fsync_seconds_max: metrics.gauge(names::FSYNC_SECONDS_MAX),
             decisions_dropped: counter(names::DECISIONS_DROPPED),
             exhausted: counter(names::LOG_EXHAUSTED),
+            holders_dropped: counter(names::HOLDERS_DROPPED),
+            watchers: metrics.gauge(names::WATCHERS),
+            watches_behind: counter(names::WATCHES_BEHIND),
             queue: metrics.gauge(names::LOG_QUEUE),
             unmaterialised: metrics.gauge(names::STORE_UNMATERIALISED),
         }
@@ -68,6 +74,9 @@ impl Sampled {
         self.fsync_seconds_max.set(stats.fsync_us_max as f64 / 1e6);
         self.decisions_dropped.absolute(stats.decisions_dropped);
         self.exhausted.absolute(stats.exhausted);
+        self.holders_dropped.absolute(stats.holders_dropped);
+        self.watchers.set(stats.watchers as f64);
+        self.watches_behind.absolute(stats.watches_behind);
         self.queue.set(stats.queue_len as f64);
         self.unmaterialised.set(stats.unmaterialised as f64);
     }

@@ -10,12 +10,14 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 
 use crate::domain::{ChannelId, CustomerKey, EventId, IdentityHash, ItemId, OfferId, Tallies, Tally, Timestamp};
 
-use super::{HotProfile, StoreError, codec, overlay::Layer, seal::DataKey};
+use super::{HotProfile, StoreError, codec, holders::Holders, overlay::Layer, seal::DataKey};
 
 /// Data key, then the encoded profile.
 pub(super) const PROFILES: TableDefinition<u128, &[u8]> = TableDefinition::new("profiles");
-/// Identity to customer.
+/// Identity to the customer who was the first to hold it.
 const ALIASES: TableDefinition<u128, u128> = TableDefinition::new("aliases");
+/// Identity to the keys of the others who hold it, in order, 16 bytes each.
+const HOLDERS: TableDefinition<u128, &[u8]> = TableDefinition::new("holders");
 /// Event to (content, receipt time).
 const EVENTS: TableDefinition<u128, (u64, i64)> = TableDefinition::new("events");
 /// (receipt time, event), to forget the oldest.
@@ -176,10 +178,15 @@ impl Embedded {
         Ok(Some(HotProfile { profile, hash, data_key: DataKey(*data_key) }))
     }
 
-    pub fn alias(&self, hash: IdentityHash) -> Result<Option<CustomerKey>, StoreError> {
+    /// Who holds an identity.
+    pub fn holders(&self, hash: IdentityHash) -> Result<Option<Holders>, StoreError> {
         self.with("reading an identity", |database| {
-            let table = database.begin_read()?.open_table(ALIASES)?;
-            Ok(table.get(hash.0)?.map(|value| CustomerKey(value.value())))
+            let transaction = database.begin_read()?;
+            let Some(first) = transaction.open_table(ALIASES)?.get(hash.0)?.map(|v| CustomerKey(v.value())) else {
+                return Ok(None);
+            };
+            let others = transaction.open_table(HOLDERS)?.get(hash.0)?;
+            Ok(Some(others.map_or(Holders::One(first), |others| Holders::read(first, others.value()))))
         })
     }
 
@@ -220,6 +227,7 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(PROFILES)?;
     transaction.open_table(ALIASES)?;
+    transaction.open_table(HOLDERS)?;
     transaction.open_table(EVENTS)?;
     transaction.open_table(EVENTS_BY_TIME)?;
     transaction.open_table(NAMES)?;
@@ -292,8 +300,14 @@ fn write_customers(transaction: &WriteTransaction, layer: &Layer) -> Result<(), 
         profiles.insert(key.0, &row[..])?;
     }
     let mut aliases = transaction.open_table(ALIASES)?;
-    for (hash, customer) in &layer.aliases {
-        aliases.insert(hash.0, customer.0)?;
+    let mut others = transaction.open_table(HOLDERS)?;
+    for (hash, holders) in &layer.aliases {
+        if let Some(first) = holders.all().first() {
+            aliases.insert(hash.0, first.0)?;
+        }
+        if let Holders::Several(_) = holders {
+            others.insert(hash.0, &holders.write_others()[..])?;
+        }
     }
     let mut names = transaction.open_table(NAMES)?;
     for (item, name) in &layer.names {

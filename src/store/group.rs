@@ -2,7 +2,7 @@
 //! when the log has them. The same code applies a record live and on replay.
 
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use crate::customer;
 use crate::domain::{
@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     DecisionRecord, Eligible, HotProfile, StoreError, budgets,
     budgets::{Presentation, Sign},
+    holders::Holders,
     overlay::Layer,
     seal::DataKey,
     shared::Shared,
@@ -26,13 +27,16 @@ const CONFIRMING: OutcomeSet =
 #[derive(Default)]
 pub(super) struct Group {
     pub customers: HashMap<CustomerKey, Staged>,
-    pub aliases: HashMap<IdentityHash, CustomerKey>,
+    /// Everybody who holds an identity, for those that somebody got.
+    pub aliases: HashMap<IdentityHash, Holders>,
     pub events: HashMap<EventId, (u64, Timestamp)>,
     pub names: HashMap<ItemId, Arc<str>>,
     /// Keys of customers made here.
     pub keys: Vec<(CustomerKey, DataKey)>,
     pub records: u64,
     effects: Vec<Effect>,
+    /// What happened to customers who are watched.
+    happened: HashMap<CustomerKey, Vec<Arc<Event>>>,
     /// Pairs of decisions; not in the tallies yet.
     pub eligible: Vec<Eligible>,
     decided: Vec<(OfferId, ChannelId)>,
@@ -91,6 +95,28 @@ impl Group {
         Ok(Some(staged))
     }
 
+    /// Who holds an identity.
+    pub fn holders(&self, shared: &Shared, hash: IdentityHash) -> Result<Option<Holders>, StoreError> {
+        match self.aliases.get(&hash) {
+            Some(holders) => Ok(Some(holders.clone())),
+            None => shared.holders(hash),
+        }
+    }
+
+    /// Who holds an identity once a customer gets it beside the others; `None`
+    /// when nothing changes by it.
+    pub fn joined(&self, shared: &Shared, hash: IdentityHash, key: CustomerKey) -> Result<Option<Holders>, StoreError> {
+        let Some(known) = self.holders(shared, hash)? else { return Ok(Some(Holders::One(key))) };
+        if known.holds(key) {
+            return Ok(None);
+        }
+        let joined = known.with(key);
+        if joined.is_none() {
+            shared.counters.holders_dropped.fetch_add(1, Relaxed);
+        }
+        Ok(joined)
+    }
+
     /// Makes a customer.
     pub fn create(&mut self, key: CustomerKey, data_key: DataKey) {
         let arm_key = crate::domain::ArmKey(key.0);
@@ -109,6 +135,9 @@ impl Group {
         let effects = customer::apply(&mut staged.profile, event);
         staged.touched = true;
         self.effects.extend(effects);
+        if shared.watchers.watched(key) {
+            self.happened.entry(key).or_default().push(Arc::new(event.clone()));
+        }
         self.move_unit(event, owner, confirms);
         Ok(())
     }
@@ -211,10 +240,12 @@ impl Group {
             keys_made: shared.journals.made(),
         };
         shared.overlay.add(layer);
-        profiles.into_iter().for_each(|hot| shared.hot.put(hot));
-        for (hash, customer) in self.aliases {
-            shared.aliases.give(hash, customer);
+        profiles.iter().for_each(|hot| shared.hot.put(Arc::clone(hot)));
+        for (hash, holders) in self.aliases {
+            shared.aliases.give(hash, holders);
         }
+        // after the profiles, so that who is told finds them
+        shared.watchers.tell(profiles.iter().map(|hot| hot.profile.key), &self.happened);
         changed
     }
 }

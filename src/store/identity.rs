@@ -7,9 +7,13 @@ use sha2::Sha256;
 
 use crate::domain::{CustomerKey, Identity, IdentityHash, IdentityTypeId};
 
-use super::{Resolved, sampled::SampledMap};
+use super::{
+    Resolved,
+    holders::{self, Holders},
+    sampled::SampledMap,
+};
 
-/// Most identities of customers kept in memory.
+/// Most pairs of an identity and a customer who holds it kept in memory.
 pub const ALIASES_MAX: u64 = 1_000_000;
 /// Most identities kept in memory as nobody's.
 pub const UNKNOWN_MAX: u64 = 200_000;
@@ -49,70 +53,81 @@ impl IdentityHasher {
 }
 
 /// Whose identities are, as far as memory knows. INVARIANT: an identity once
-/// given to a customer stays with that customer, so a known one is never stale.
+/// given to a customer stays with that customer. A shared one may be given to
+/// others too, which memory knows before any other reader does; so a known one
+/// is never stale.
 pub(super) struct Aliases {
-    known: SampledMap<IdentityHash, CustomerKey>,
+    known: SampledMap<IdentityHash, Holders>,
     unknown: SampledMap<IdentityHash, ()>,
     /// Counts the identities given away: a search that began before one must
     /// not be kept as "nobody's".
-    generation: AtomicU64,
+    given: AtomicU64,
+    /// Counts those that got one more holder: a search that began before one
+    /// must not be kept with the holders of then.
+    joined: AtomicU64,
+}
+
+/// What a search must show to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    given: u64,
+    joined: u64,
 }
 
 impl Aliases {
     pub fn new() -> Self {
-        // one byte each: the bound is a count
+        // one byte for each holder: the bound is a count
         Self {
             known: SampledMap::new(ALIASES_MAX),
             unknown: SampledMap::new(UNKNOWN_MAX),
-            generation: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            joined: AtomicU64::new(0),
         }
     }
 
     /// Whose an identity is; `None` when memory cannot tell, `Some(None)` when
     /// it is nobody's.
-    pub fn get(&self, hash: IdentityHash) -> Option<Option<CustomerKey>> {
+    pub fn get(&self, hash: IdentityHash) -> Option<Option<Holders>> {
         match self.known.get(&hash) {
-            Some(customer) => Some(Some(customer)),
+            Some(holders) => Some(Some(holders)),
             None => self.unknown.get(&hash).map(|()| None),
         }
     }
 
-    /// Gives an identity to a customer.
-    pub fn give(&self, hash: IdentityHash, customer: CustomerKey) {
-        self.known.put(hash, customer, 1);
+    /// Gives an identity to its holders, who may be more than before.
+    pub fn give(&self, hash: IdentityHash, holders: Holders) {
+        if let Holders::Several(_) = holders {
+            // before the value, so that an older search is refused from here on
+            self.joined.fetch_add(1, SeqCst);
+        }
+        let pairs = holders.all().len() as u64;
+        self.known.put(hash, holders, pairs);
         self.unknown.remove_after(&hash, || {
-            self.generation.fetch_add(1, SeqCst);
+            self.given.fetch_add(1, SeqCst);
         });
     }
 
     /// To be taken before a search begins.
-    pub fn ticket(&self) -> u64 {
-        self.generation.load(SeqCst)
+    pub fn ticket(&self) -> Ticket {
+        Ticket { given: self.given.load(SeqCst), joined: self.joined.load(SeqCst) }
     }
 
-    /// Keeps what was found.
-    pub fn found(&self, hash: IdentityHash, customer: Option<CustomerKey>, ticket: u64) {
-        match customer {
-            Some(customer) => self.known.put(hash, customer, 1),
+    /// Keeps what was found, unless the writer was faster.
+    pub fn found(&self, hash: IdentityHash, holders: Option<Holders>, ticket: Ticket) {
+        match holders {
+            Some(holders) => {
+                let pairs = holders.all().len() as u64;
+                self.known.put_new(hash, holders, pairs, || self.joined.load(SeqCst) == ticket.joined);
+            }
             None => {
-                self.unknown.put_new(hash, (), 1, || self.generation.load(SeqCst) == ticket);
+                self.unknown.put_new(hash, (), 1, || self.given.load(SeqCst) == ticket.given);
             }
         }
     }
 
     /// What the identities stand for, as far as memory knows.
     pub fn resolve(&self, identities: &[Identity]) -> Resolved {
-        let mut resolved = Resolved::Unknown;
-        for identity in identities {
-            match (self.get(identity.hash), resolved) {
-                (None, _) => return Resolved::NotLoaded,
-                (Some(Some(customer)), Resolved::Unknown) => resolved = Resolved::Known(customer),
-                (Some(Some(customer)), Resolved::Known(known)) if customer != known => {
-                    resolved = Resolved::Ambiguous;
-                }
-                _ => {}
-            }
-        }
-        resolved
+        let holders = |identity: &Identity| self.get(identity.hash).ok_or(());
+        holders::resolve(identities, holders).unwrap_or(Resolved::NotLoaded)
     }
 }

@@ -16,6 +16,7 @@ mod embedded;
 mod frames;
 mod group;
 mod history;
+mod holders;
 mod hot;
 mod identity;
 mod journals;
@@ -36,6 +37,7 @@ mod shared;
 mod submit;
 mod sync;
 mod types;
+mod watchers;
 mod writer;
 
 #[cfg(test)]
@@ -60,14 +62,16 @@ use journals::Journals;
 use log::{EventLog, Opened};
 use recent::{RecentDecisions, Versions};
 use recovery::Recovery;
-use shared::{Secrets, Shared};
+use shared::{DECISION_QUEUE_MAX, Secrets, Shared};
 use sync::SyncJob;
 use writer::{Command, Writer};
 
 pub use eligible::{Eligible, PairTable};
+pub use holders::HOLDERS_MAX;
 pub use ledger::Ledger;
 pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
 pub use types::*;
+pub use watchers::{HAPPENINGS_WAITING_MAX, Happened, NoWatch, WATCHERS_MAX, WATCHERS_OF_ONE_MAX, Watcher};
 
 /// Segments that the whole log has room for, at least.
 const SEGMENTS_MIN: u64 = 4;
@@ -126,17 +130,8 @@ impl Store {
             Resolved::NotLoaded => {}
             known => return Ok(known),
         }
-        let hashes: Vec<_> = identities.iter().map(|identity| identity.hash).collect();
-        let shared = Arc::clone(&self.shared);
-        let owners = blocking(move || hashes.into_iter().map(|hash| shared.owner(hash)).collect::<Result<Vec<_>, _>>());
-        let mut resolved = Resolved::Unknown;
-        for owner in owners.await?.into_iter().flatten() {
-            resolved = match resolved {
-                Resolved::Known(known) if known != owner => return Ok(Resolved::Ambiguous),
-                _ => Resolved::Known(owner),
-            };
-        }
-        Ok(resolved)
+        let (identities, shared) = (identities.to_vec(), Arc::clone(&self.shared));
+        blocking(move || holders::resolve(&identities, |identity| shared.holders(identity.hash))).await
     }
 
     /// A profile in memory.
@@ -276,6 +271,11 @@ impl Store {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let failing = self.shared.store_failing.load(Relaxed) || self.shared.sync_failing.load(Relaxed);
         !failing && !threads.is_empty() && !threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Decisions waiting for the writer.
+    pub fn waiting_decisions(&self) -> usize {
+        DECISION_QUEUE_MAX.saturating_sub(self.shared.decision_room.available_permits())
     }
 
     /// Counters now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::{CustomerKey, EventId, IdentityHash, ItemId, OfferId, Tallies, Timestamp};
 
-use super::HotProfile;
+use super::{HotProfile, holders::Holders};
 
 /// Changes up to one sequence of the log.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,8 @@ pub(super) struct Layer {
     /// Records whose effects are in it.
     pub records: u64,
     pub profiles: HashMap<CustomerKey, Arc<HotProfile>>,
-    pub aliases: HashMap<IdentityHash, CustomerKey>,
+    /// Everybody who holds an identity, for those that somebody got.
+    pub aliases: HashMap<IdentityHash, Holders>,
     /// Content and receipt time per event.
     pub events: HashMap<EventId, (u64, Timestamp)>,
     pub names: HashMap<ItemId, Arc<str>>,
@@ -61,8 +62,8 @@ impl Overlay {
         self.find(|layer| layer.profiles.get(&key).cloned())
     }
 
-    pub fn alias(&self, hash: IdentityHash) -> Option<CustomerKey> {
-        self.find(|layer| layer.aliases.get(&hash).copied())
+    pub fn holders(&self, hash: IdentityHash) -> Option<Holders> {
+        self.find(|layer| layer.aliases.get(&hash).cloned())
     }
 
     /// The content of an event.

@@ -132,7 +132,8 @@ impl Recovery<'_> {
         }
         for identity in &event.identities {
             let hash = self.shared.hasher.identity(identity.kind, &identity.value);
-            self.group.aliases.insert(hash, key);
+            let joined = self.group.joined(self.shared, hash, key)?;
+            self.group.aliases.extend(joined.map(|holders| (hash, holders)));
         }
         self.group.events.insert(head.id, (head.content, event.received_at));
         self.group.records += 1;

@@ -12,11 +12,13 @@ use crate::domain::{CustomerKey, EventId, IdentityHash, ItemId, Timestamp};
 use super::{
     HotProfile, Ledger, StoreConfig, StoreError, StoreStats,
     embedded::Embedded,
+    holders::Holders,
     hot::HotMap,
     identity::{Aliases, IdentityHasher},
     journals::Journals,
     overlay::Overlay,
     seal::DataKey,
+    watchers::Watchers,
 };
 
 /// Most decisions waiting for the writer.
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     pub overlay: Overlay,
     pub embedded: Embedded,
     pub ledger: Ledger,
+    /// Who watches customers.
+    pub watchers: Arc<Watchers>,
     pub journals: Journals,
     pub names: RwLock<HashMap<ItemId, Arc<str>>>,
     pub counters: Counters,
@@ -89,6 +93,8 @@ pub(super) struct Counters {
     pub fsync_us_max: AtomicU64,
     pub decisions_dropped: AtomicU64,
     pub exhausted: AtomicU64,
+    /// Customers not kept as holders of an identity, for it has too many.
+    pub holders_dropped: AtomicU64,
     /// Profiles read from the overlay or the embedded store.
     pub loads: AtomicU64,
 }
@@ -112,6 +118,7 @@ impl Shared {
             overlay: Overlay::default(),
             embedded,
             ledger: Ledger::default(),
+            watchers: Arc::default(),
             names: RwLock::default(),
             counters: Counters::default(),
             decision_room: Semaphore::new(DECISION_QUEUE_MAX),
@@ -187,17 +194,17 @@ impl Shared {
         answer
     }
 
-    /// Whose an identity is. Blocking.
-    pub fn owner(&self, hash: IdentityHash) -> Result<Option<CustomerKey>, StoreError> {
+    /// Who holds an identity. Blocking.
+    pub fn holders(&self, hash: IdentityHash) -> Result<Option<Holders>, StoreError> {
         if let Some(known) = self.aliases.get(hash) {
             return Ok(known);
         }
         let ticket = self.aliases.ticket();
-        let found = match self.overlay.alias(hash) {
-            Some(customer) => Some(customer),
-            None => self.mended(self.embedded.alias(hash))?,
+        let found = match self.overlay.holders(hash) {
+            Some(holders) => Some(holders),
+            None => self.mended(self.embedded.holders(hash))?,
         };
-        self.aliases.found(hash, found, ticket);
+        self.aliases.found(hash, found.clone(), ticket);
         Ok(found)
     }
 
@@ -268,6 +275,9 @@ impl Shared {
             fsync_us_max: counters.fsync_us_max.load(Relaxed),
             decisions_dropped: counters.decisions_dropped.load(Relaxed),
             exhausted: counters.exhausted.load(Relaxed),
+            holders_dropped: counters.holders_dropped.load(Relaxed),
+            watchers: self.watchers.len() as u64,
+            watches_behind: self.watchers.behind(),
             queue_len: waiting(&self.decision_room, DECISION_QUEUE_MAX) + waiting(&self.record_room, WRITER_QUEUE_MAX),
             unmaterialised: self.overlay.records(),
         }

@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::domain::{CustomerKey, Event, EventKind, IdentityHash, StoredIdentity, profile::IDENTITIES_MAX};
+use crate::domain::{CustomerKey, Event, EventKind, IdentityHash, Sharing, StoredIdentity, profile::IDENTITIES_MAX};
 
 use super::{
-    Receipt, ReceiptStatus, StoreError, Submission, Target, appender::Appender, group::Group, seal::DataKey,
+    Receipt, ReceiptStatus, StoreError, Submission, Target,
+    appender::Appender,
+    group::Group,
+    holders::{self, Holders},
+    seal::DataKey,
     shared::Shared,
 };
 
@@ -90,13 +94,14 @@ fn try_submit(
     };
     // the identities stand in the event, so that replay gives them again
     event.identities = owner.new.iter().map(|(_, identity)| identity.clone()).collect();
+    let joined = joined(shared, group, &owner.new, key)?;
     let data_key = if owner.created { DataKey::generate()? } else { data_key(shared, group, key)? };
     log.event(Some((key, &data_key)), &event, content)?;
     if owner.created {
         group.keys.push((key, data_key.clone()));
         group.create(key, data_key);
     }
-    group.aliases.extend(owner.new.iter().map(|(hash, _)| (*hash, key)));
+    group.aliases.extend(joined);
     settle(group, &event, content);
     group.apply(shared, Some(key), &event)?;
     Ok((Some(key), owner.created))
@@ -114,22 +119,46 @@ fn data_key(shared: &Shared, group: &mut Group, key: CustomerKey) -> Result<Data
     }
 }
 
+/// Who holds each of these identities with the customer beside the others.
+fn joined(
+    shared: &Shared,
+    group: &Group,
+    new: &[(IdentityHash, StoredIdentity)],
+    key: CustomerKey,
+) -> Result<Vec<(IdentityHash, Holders)>, StoreError> {
+    let mut joined = Vec::with_capacity(new.len());
+    for (hash, _) in new {
+        joined.extend(group.joined(shared, *hash, key)?.map(|holders| (*hash, holders)));
+    }
+    Ok(joined)
+}
+
+/// An identity that a submission names.
+struct Named {
+    identity: StoredIdentity,
+    hash: IdentityHash,
+    sharing: Sharing,
+}
+
 /// Every identity that the submission names, each once, the target's first.
-fn identities(target: &Target, event: &Event) -> Vec<StoredIdentity> {
-    let named: &[_] = match target {
+fn identities(shared: &Shared, target: &Target, event: &Event) -> Vec<Named> {
+    let given: &[_] = match target {
         Target::Identities(identities) => identities,
         Target::Customer(_) | Target::Anonymous => &[],
     };
     let mut seen = BTreeSet::new();
-    let named = named.iter().map(|i| StoredIdentity { kind: i.kind, value: i.value.clone() });
-    named.chain(event.identities.iter().cloned()).filter(|i| seen.insert(i.clone())).collect()
+    let given = given.iter().map(|i| (StoredIdentity { kind: i.kind, value: i.value.clone() }, i.sharing));
+    let all = given.chain(event.identities.iter().map(|identity| (identity.clone(), Sharing::Unique)));
+    let once = all.filter(|(identity, _)| seen.insert(identity.clone()));
+    once.map(|(identity, sharing)| {
+        let hash = shared.hasher.identity(identity.kind, &identity.value);
+        Named { identity, hash, sharing }
+    })
+    .collect()
 }
 
-fn owner_of(shared: &Shared, group: &Group, hash: IdentityHash) -> Result<Option<CustomerKey>, StoreError> {
-    match group.aliases.get(&hash) {
-        Some(key) => Ok(Some(*key)),
-        None => shared.owner(hash),
-    }
+fn named(shared: &Shared, group: &Group, identities: &[Named]) -> Result<holders::Named, StoreError> {
+    holders::named(identities, |one| one.sharing, |one| group.holders(shared, one.hash))
 }
 
 /// Whose a submission is that was stored before; creates nobody.
@@ -142,13 +171,10 @@ fn known_owner(
     if let Target::Customer(key) = target {
         return Ok(Some(*key));
     }
-    for identity in identities(target, event) {
-        let owner = owner_of(shared, group, shared.hasher.identity(identity.kind, &identity.value))?;
-        if owner.is_some() {
-            return Ok(owner);
-        }
+    match named(shared, group, &identities(shared, target, event))? {
+        holders::Named::By(Holders::One(key)) => Ok(Some(key)),
+        _ => Ok(None),
     }
-    Ok(None)
 }
 
 fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event) -> Result<Owner, Refusal> {
@@ -158,24 +184,20 @@ fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event
             _ => Err(Refusal::Wrong("an event without a customer must be an outcome: name an identity".to_owned())),
         };
     }
-    let identities = identities(target, event);
-    let mut key = if let Target::Customer(key) = target { Some(*key) } else { None };
-    let (mut new, mut owners) = (Vec::new(), BTreeSet::from_iter(key));
-    for identity in &identities {
-        let hash = shared.hasher.identity(identity.kind, &identity.value);
-        match owner_of(shared, group, hash)? {
-            Some(owner) => {
-                owners.insert(owner);
-                key = key.or(Some(owner));
-            }
-            None => new.push((hash, identity.clone())),
+    let identities = identities(shared, target, event);
+    let key = match (named(shared, group, &identities)?, target) {
+        (holders::Named::By(known), Target::Customer(key)) if known.holds(*key) => Some(*key),
+        (holders::Named::Nobody, Target::Customer(key)) => Some(*key),
+        (holders::Named::By(_), Target::Customer(_)) | (holders::Named::Apart, _) => {
+            return Err(Refusal::Wrong(ambiguous(&identities)));
         }
-    }
-    if owners.len() > 1 {
-        return Err(Refusal::Wrong(ambiguous(&identities)));
-    }
+        (holders::Named::By(Holders::Several(keys)), _) => return Err(Refusal::Wrong(held_by_several(keys.len()))),
+        (holders::Named::By(Holders::One(key)), _) => Some(key),
+        (holders::Named::Nobody, _) => None,
+    };
     match key {
         Some(key) => {
+            let new = new_identities(shared, group, identities, key)?;
             let Some(staged) = group.stage(shared, key)? else {
                 return Err(Refusal::Wrong(
                     "the customer is not known any more: send the event by identity".to_owned(),
@@ -185,13 +207,39 @@ fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event
             Ok(Owner { key: Some(key), new, created: false })
         }
         None => {
-            let Some(first) = identities.first() else {
+            // INVARIANT: a shared identity makes the key only of who has no
+            // unique one: the next to share it must get another key
+            let unique = identities.iter().find(|one| one.sharing == Sharing::Unique);
+            let Some(first) = unique.or_else(|| identities.first()) else {
                 return Err(Refusal::Wrong("the event names no identity: give at least one".to_owned()));
             };
-            within_bound(new.len())?;
-            Ok(Owner { key: Some(shared.hasher.customer(first.kind, &first.value)), new, created: true })
+            within_bound(identities.len())?;
+            let key = shared.hasher.customer(first.identity.kind, &first.identity.value);
+            let new = identities.into_iter().map(|one| (one.hash, one.identity)).collect();
+            Ok(Owner { key: Some(key), new, created: true })
         }
     }
+}
+
+/// Those that the customer does not have yet.
+fn new_identities(
+    shared: &Shared,
+    group: &mut Group,
+    identities: Vec<Named>,
+    key: CustomerKey,
+) -> Result<Vec<(IdentityHash, StoredIdentity)>, StoreError> {
+    let mut new = Vec::new();
+    for one in identities {
+        if group.holders(shared, one.hash)?.is_some_and(|holders| holders.holds(key)) {
+            continue;
+        }
+        // of an identity with too many holders only the profile knows
+        let kept = group.stage(shared, key)?.is_some_and(|staged| staged.profile.identities.contains(&one.identity));
+        if !kept {
+            new.push((one.hash, one.identity));
+        }
+    }
+    Ok(new)
 }
 
 fn within_bound(len: usize) -> Result<(), Refusal> {
@@ -203,10 +251,14 @@ fn within_bound(len: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn held_by_several(customers: usize) -> String {
+    format!("`{customers}` customers share what is named: name the one who is meant by an identity that is only theirs")
+}
+
 /// Names of identity types stand in rules, which the store does not know; so
 /// their stable ids and positions are told.
-fn ambiguous(identities: &[StoredIdentity]) -> String {
-    let kinds: Vec<_> = identities.iter().map(|i| format!("`{:08x}`", i.kind.0)).collect();
+fn ambiguous(identities: &[Named]) -> String {
+    let kinds: Vec<_> = identities.iter().map(|one| format!("`{:08x}`", one.identity.kind.0)).collect();
     format!(
         "the identities (types {}) are of more than one customer: send an event for each, or only identities of one",
         kinds.join(", ")

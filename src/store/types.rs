@@ -328,6 +328,13 @@ pub struct StoreStats {
     pub decisions_dropped: u64,
     /// Submissions refused for want of room.
     pub exhausted: u64,
+    /// Times a customer was not kept as holder of an identity, for it has too
+    /// many.
+    pub holders_dropped: u64,
+    /// Who watches a customer.
+    pub watchers: u64,
+    /// Times a watcher read too slowly and missed what happened.
+    pub watches_behind: u64,
     /// Records waiting for the writer.
     pub queue_len: u64,
     /// Log records not yet in the embedded store.

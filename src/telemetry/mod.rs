@@ -44,8 +44,30 @@ impl PublishOutcome {
     const NAMES: [&'static str; 5] = ["published", "forced", "unchanged", "refused", "aborted"];
 }
 
-/// Counters of one channel by level and result; made on first use.
-struct ChannelHandles([[OnceLock<Counter>; RESULTS.len()]; LEVELS.len()]);
+/// What work counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Somebody waits for it.
+    Interactive,
+    /// One of many questions of a stream; gives way.
+    Batch,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Class; 2] = [Class::Interactive, Class::Batch];
+
+    /// Its name in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Interactive => "interactive",
+            Class::Batch => "batch",
+        }
+    }
+}
+
+/// Counters of one channel by class, level and result; made on first use.
+struct ChannelHandles([[[OnceLock<Counter>; RESULTS.len()]; LEVELS.len()]; Class::ALL.len()]);
 
 /// Every handle.
 pub struct Metrics {
@@ -67,11 +89,17 @@ pub struct Metrics {
     /// The line that tells the active revision.
     ruleset_info: ArcSwap<String>,
     errors: Vec<Counter>,
-    in_flight: Gauge,
+    in_flight: [Gauge; Class::ALL.len()],
+    request_ids_forgotten: [Counter; Class::ALL.len()],
     /// Requests refused because too many were being answered.
     pub shed: Counter,
-    /// Request ids forgotten before their time, for there were too many.
-    pub request_ids_forgotten: Counter,
+    /// Streams of questions that are open.
+    pub streams: Gauge,
+    /// Times a stream of questions gave way to single calls.
+    pub streams_gave_way: Counter,
+    /// Requests of browsers refused because they came too fast.
+    pub browsers_limited: Counter,
+    browser_programs: Vec<Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
     /// Connections accepted.
@@ -101,7 +129,7 @@ impl Recorder {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             for (name, help) in names::HELP {
-                metrics::describe_counter!(name, help);
+                metrics::describe_counter!(*name, *help);
             }
         });
         Self { recorder, handle }
@@ -158,9 +186,14 @@ impl Metrics {
             long_work_refused: recorder.counter(names::LONG_WORK_REFUSED, Vec::new()),
             ruleset_info: ArcSwap::default(),
             errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
-            in_flight: recorder.gauge(names::REQUESTS_IN_FLIGHT),
+            in_flight: Class::ALL.map(|class| recorder.gauge_of(names::REQUESTS_IN_FLIGHT, "class", class.name())),
+            request_ids_forgotten: Class::ALL
+                .map(|class| recorder.counter(names::REQUEST_IDS_FORGOTTEN, vec![Label::new("class", class.name())])),
             shed: recorder.counter(names::REQUESTS_SHED, Vec::new()),
-            request_ids_forgotten: recorder.counter(names::REQUEST_IDS_FORGOTTEN, Vec::new()),
+            streams: recorder.gauge(names::STREAMS),
+            streams_gave_way: recorder.counter(names::STREAMS_GAVE_WAY, Vec::new()),
+            browsers_limited: recorder.counter(names::BROWSERS_LIMITED, Vec::new()),
+            browser_programs: recorder.counters(names::BROWSER_PROGRAMS, "kind", names::PROGRAMS.into_iter()),
             panics: recorder.counter(names::PANICS, Vec::new()),
             connections: recorder.counter(names::CONNECTIONS, Vec::new()),
             recorder,
@@ -168,21 +201,24 @@ impl Metrics {
     }
 
     /// Counts one answered question. `dropped` are candidates per reason;
-    /// `channel_of` gives the channel of a placement by its name.
+    /// `channel_of` gives the channel of a placement by its name. Only what
+    /// somebody waits for is timed.
     pub fn decided<'a>(
         &self,
-        decision: &'a Decision,
+        (class, decision): (Class, &'a Decision),
         dropped: &[(Reason, u32)],
         elapsed: Duration,
         channel_of: impl Fn(&str) -> Option<&'a str>,
     ) {
-        self.decide_seconds.record(elapsed.as_secs_f64());
+        if class == Class::Interactive {
+            self.decide_seconds.record(elapsed.as_secs_f64());
+        }
         for answer in &decision.placements {
             let channel = match answer.presentations.first() {
                 Some(presentation) => &*presentation.channel,
                 None => channel_of(&answer.placement).unwrap_or("none"),
             };
-            self.answered(channel, decision.level, answer);
+            self.answered(channel, (class, decision.level), answer);
         }
         for (reason, count) in dropped {
             if let Some(counter) = self.suppressed.get(*reason as usize - 1) {
@@ -196,7 +232,7 @@ impl Metrics {
         }
     }
 
-    fn answered(&self, channel: &str, level: Level, answer: &PlacementAnswer) {
+    fn answered(&self, channel: &str, (class, level): (Class, Level), answer: &PlacementAnswer) {
         let result = match answer.status {
             PlacementStatus::Ok => 0,
             PlacementStatus::Empty => 1,
@@ -206,9 +242,12 @@ impl Metrics {
         let channels = self.channels.load();
         let known = channels.get(channel).map(|handles| (channel, Arc::clone(handles)));
         let (channel, handles) = known.unwrap_or_else(|| self.add_channel(channel));
-        let Some(cell) = handles.0.get(level as usize - 1).and_then(|row| row.get(result)) else { return };
+        let levels = handles.0.get(class as usize);
+        let cell = levels.and_then(|levels| levels.get(level as usize - 1)).and_then(|row| row.get(result));
+        let Some(cell) = cell else { return };
         let counter = cell.get_or_init(|| {
-            let labels = [("channel", channel), ("level", level.name()), ("result", RESULTS[result])];
+            let labels =
+                [("channel", channel), ("level", level.name()), ("result", RESULTS[result]), ("class", class.name())];
             let labels = labels.into_iter().map(|(key, value)| Label::new(key, value.to_owned())).collect();
             self.recorder.counter(names::DECISIONS, labels)
         });
@@ -292,9 +331,24 @@ impl Metrics {
         }
     }
 
-    /// Sets how many requests are being answered.
-    pub fn in_flight(&self, requests: usize) {
-        self.in_flight.set(requests as f64);
+    /// Counts one request of a program among browsers, by its number in
+    /// [`names::PROGRAMS`].
+    pub fn program(&self, program: usize) {
+        if let Some(counter) = self.browser_programs.get(program) {
+            counter.increment(1);
+        }
+    }
+
+    /// Sets how many requests of a class are being answered.
+    pub fn in_flight(&self, class: Class, requests: usize) {
+        // INVARIANT: there is a gauge of every class
+        self.in_flight[class as usize].set(requests as f64);
+    }
+
+    /// Counts request ids of a class that were forgotten before their time, for
+    /// there were too many.
+    pub fn request_ids_forgotten(&self, class: Class) -> Counter {
+        self.request_ids_forgotten[class as usize].clone()
     }
 
     /// A counter of this set; keep it, making one allocates.

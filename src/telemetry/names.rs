@@ -1,9 +1,10 @@
 //! Every metric's name. Base units, prefix `rapport_`, counters end in
 //! `_total`. Labels are closed sets, or ids of the rules with a bound.
 
-/// Placements answered, by channel, level and result. Counter.
+/// Placements answered, by channel, level, result and class. Counter.
 pub const DECISIONS: &str = "rapport_decisions_total";
-/// Time from the checked question to the answer. Histogram, seconds.
+/// Time from the checked question to the answer, of what somebody waits for:
+/// not of streams. Histogram, seconds.
 pub const DECIDE_SECONDS: &str = "rapport_decide_seconds";
 /// Candidates dropped, by reason. Counter.
 pub const SUPPRESSED: &str = "rapport_suppressed_total";
@@ -34,12 +35,22 @@ pub const PAUSES_UNWRITTEN: &str = "rapport_pauses_unwritten";
 pub const LONG_WORK_REFUSED: &str = "rapport_long_work_refused_total";
 /// Requests answered with an error, by code. Counter.
 pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
-/// Requests being answered. Gauge.
+/// Requests being answered, questions of streams as the class `batch`. Gauge.
 pub const REQUESTS_IN_FLIGHT: &str = "rapport_requests_in_flight";
 /// Requests refused because too many were being answered. Counter.
 pub const REQUESTS_SHED: &str = "rapport_requests_shed_total";
-/// Request ids forgotten before their time, for there were too many. Counter.
+/// Streams of questions that are open. Gauge.
+pub const STREAMS: &str = "rapport_streams_open";
+/// Times a stream of questions gave way to single calls. Counter.
+pub const STREAMS_GAVE_WAY: &str = "rapport_streams_gave_way_total";
+/// Request ids forgotten before their time, for there were too many, by class.
+/// Counter.
 pub const REQUEST_IDS_FORGOTTEN: &str = "rapport_request_ids_forgotten_total";
+/// Requests of browsers refused because they came too fast. Counter.
+pub const BROWSERS_LIMITED: &str = "rapport_browser_requests_limited_total";
+/// Requests of browsers that programs sent, by how they were recognised.
+/// Counter.
+pub const BROWSER_PROGRAMS: &str = "rapport_browser_programs_total";
 /// Panics caught in handlers. Counter.
 pub const PANICS: &str = "rapport_panics_total";
 /// Connections accepted. Counter.
@@ -67,6 +78,13 @@ pub const FSYNC_SECONDS_MAX: &str = "rapport_log_fsync_seconds_max";
 pub const DECISIONS_DROPPED: &str = "rapport_log_decisions_dropped_total";
 /// Events refused for want of room. Counter.
 pub const LOG_EXHAUSTED: &str = "rapport_log_exhausted_total";
+/// Times a customer was not kept as holder of a shared identity, for it has too
+/// many. Counter.
+pub const HOLDERS_DROPPED: &str = "rapport_shared_identity_holders_dropped_total";
+/// Who watches a customer. Gauge.
+pub const WATCHERS: &str = "rapport_watchers";
+/// Times a watcher read too slowly and missed what happened. Counter.
+pub const WATCHES_BEHIND: &str = "rapport_watches_behind_total";
 /// Records waiting for the writer. Gauge.
 pub const LOG_QUEUE: &str = "rapport_log_queue_records";
 /// Records of the log not yet in the embedded store. Gauge.
@@ -78,6 +96,9 @@ pub const DECIDE_BUCKETS_SECONDS: [f64; 14] =
 
 /// Most channels with a label of their own; the rest count as `other`.
 pub const CHANNELS_MAX: usize = 32;
+
+/// How programs among browsers are recognised: labels of [`BROWSER_PROGRAMS`].
+pub const PROGRAMS: [&str; 4] = ["declared", "tool", "silent", "burst"];
 
 /// Names of the codes of `google.rpc.Code`, by number: labels of [`REQUEST_ERRORS`].
 pub const CODES: [&str; 17] = [
@@ -101,8 +122,8 @@ pub const CODES: [&str; 17] = [
 ];
 
 /// Names and help texts.
-pub const HELP: [(&str, &str); 34] = [
-    (DECISIONS, "Placements answered, by channel, level and result"),
+pub const HELP: &[(&str, &str)] = &[
+    (DECISIONS, "Placements answered, by channel, level, result and class"),
     (DECIDE_SECONDS, "Time from the checked question to the answer"),
     (SUPPRESSED, "Candidates dropped, by reason"),
     (DEGRADED, "Answers in which something was wrong, by flag"),
@@ -120,7 +141,11 @@ pub const HELP: [(&str, &str); 34] = [
     (REQUEST_ERRORS, "Requests answered with an error, by code"),
     (REQUESTS_IN_FLIGHT, "Requests being answered"),
     (REQUESTS_SHED, "Requests refused because too many were being answered"),
+    (STREAMS, "Streams of questions that are open"),
+    (STREAMS_GAVE_WAY, "Times a stream of questions gave way to single calls"),
     (REQUEST_IDS_FORGOTTEN, "Request ids forgotten before their time, for there were too many"),
+    (BROWSERS_LIMITED, "Requests of browsers refused because they came too fast"),
+    (BROWSER_PROGRAMS, "Requests of browsers that programs sent, by how they were recognised"),
     (PANICS, "Panics caught in handlers"),
     (CONNECTIONS, "Connections accepted"),
     (HOT_PROFILES, "Profiles in memory"),
@@ -134,6 +159,9 @@ pub const HELP: [(&str, &str); 34] = [
     (FSYNC_SECONDS_MAX, "Longest sync since the start"),
     (DECISIONS_DROPPED, "Decisions that could not be recorded"),
     (LOG_EXHAUSTED, "Events refused for want of room"),
+    (HOLDERS_DROPPED, "Times a customer was not kept as holder of a shared identity, for it has too many"),
+    (WATCHERS, "Who watches a customer"),
+    (WATCHES_BEHIND, "Times a watcher read too slowly and missed what happened"),
     (LOG_QUEUE, "Records waiting for the writer"),
     (STORE_UNMATERIALISED, "Records of the log not yet in the embedded store"),
 ];

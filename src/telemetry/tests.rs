@@ -11,8 +11,9 @@ use super::*;
 fn what_is_counted_is_rendered() {
     let metrics = Metrics::new();
     let decision = answered();
-    metrics.decided(&decision, &[(Reason::Paused, 3)], Duration::from_micros(80), |_| None);
-    metrics.decided(&decision, &[], Duration::from_micros(80), |_| None);
+    metrics.decided((Class::Interactive, &decision), &[(Reason::Paused, 3)], Duration::from_micros(80), |_| None);
+    metrics.decided((Class::Interactive, &decision), &[], Duration::from_micros(80), |_| None);
+    metrics.decided((Class::Batch, &decision), &[], Duration::from_micros(80), |_| None);
     metrics.outcome(OutcomeType::Click);
     metrics.reloaded(2);
     metrics.refused(2);
@@ -20,7 +21,8 @@ fn what_is_counted_is_rendered() {
     metrics.upkeep();
     let text = metrics.render();
     for line in [
-        "rapport_decisions_total{channel=\"web\",level=\"full\",result=\"ok\"} 2",
+        "rapport_decisions_total{channel=\"web\",level=\"full\",result=\"ok\",class=\"interactive\"} 2",
+        "rapport_decisions_total{channel=\"web\",level=\"full\",result=\"ok\",class=\"batch\"} 1",
         "rapport_decide_seconds_bucket{le=\"0.0001\"} 2",
         "rapport_decide_seconds_bucket{le=\"0.00005\"} 0",
         "rapport_suppressed_total{reason=\"paused\"} 3",
@@ -39,7 +41,7 @@ fn channels_beyond_the_bound_share_a_label() {
     let mut decision = answered();
     for n in 0..2 * names::CHANNELS_MAX {
         decision.placements[0].presentations[0].channel = format!("c{n}").into();
-        metrics.decided(&decision, &[], Duration::ZERO, |_| None);
+        metrics.decided((Class::Interactive, &decision), &[], Duration::ZERO, |_| None);
     }
     let text = metrics.render();
     let series = text.lines().filter(|line| line.starts_with(names::DECISIONS)).count();
@@ -50,7 +52,7 @@ fn channels_beyond_the_bound_share_a_label() {
 #[test]
 fn every_name_has_a_help_text_and_the_prefix() {
     let metrics = Metrics::new();
-    metrics.decided(&answered(), &[], Duration::ZERO, |_| None);
+    metrics.decided((Class::Interactive, &answered()), &[], Duration::ZERO, |_| None);
     let text = metrics.render();
     for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
         let name = line.split(' ').nth(2).unwrap_or_default();

@@ -92,13 +92,28 @@ pub struct Server {
 impl Server {
     /// Starts the service at a place and waits for its addresses.
     pub fn start(place: &Arc<Place>) -> Self {
+        Self::start_with(place, &[])
+    }
+
+    /// Starts the service with further arguments.
+    pub fn start_with(place: &Arc<Place>, arguments: &[&str]) -> Self {
+        Self::launch(place, SocketAddr::from(([127, 0, 0, 1], 0)), arguments)
+    }
+
+    /// Starts the service at a place and an address, for who knows it from before.
+    pub fn start_at(place: &Arc<Place>, address: SocketAddr) -> Self {
+        Self::launch(place, address, &[])
+    }
+
+    fn launch(place: &Arc<Place>, address: SocketAddr, arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(place.log_path()).expect("a file for stderr");
         let mut child = Command::new(env!("CARGO_BIN_EXE_rapport"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", &address.to_string(), "--private-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(place.data())
             .arg("--rules")
             .arg(place.rules())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -141,6 +156,18 @@ impl Server {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Tells the service to end (SIGTERM).
+    pub fn terminate(&self) {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("running kill");
+        assert!(status.success(), "the service is gone");
+    }
+
+    /// Waits until the service has ended.
+    pub fn wait(&mut self) {
+        let ended = self.child.wait().expect("the service ends");
+        assert!(ended.success(), "{ended}:\n{}", self.log());
     }
 
     /// What the service has logged.

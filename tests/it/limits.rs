@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use rapport::proto::{DecideRequest, PlacementStatus, RecordRequest, RecordStatus, SilenceReason};
+use rapport::proto::{
+    DecideRequest, DecideResponse, PlacementStatus, RecordRequest, RecordStatus, RespondRequest, SilenceReason,
+};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, message};
+use crate::harness::{Place, Server, message, offers_of};
 
 const CONCURRENT: usize = 64;
 /// Of both capped offers of the fixture.
@@ -66,6 +68,51 @@ async fn confirm(server: &Server, tokens: &[String]) {
     let request: RecordRequest = message(json!({"events": events}));
     let reply = server.events().await.record(request).await.expect("impressions are taken").into_inner();
     assert!(reply.results.iter().all(|r| r.status() == RecordStatus::Recorded), "{reply:?}");
+}
+
+/// What may be said once to a customer, at the desk.
+const ONCE: &str = r#"
+offers:
+  - id: once
+    name: Once only
+    purpose: marketing
+    issue: grow
+    group: phone
+    value: 25
+    limits: [ { max: 1, window: 30d, exact: true } ]
+    placements: [agent_desktop]
+    open: false
+    treatments:
+      call_centre: { en: { talk_track: "I may say this once." } }
+"#;
+
+#[tokio::test]
+async fn an_offer_that_an_answer_keeps_is_not_held_back_by_itself() {
+    let place = Arc::new(Place::new());
+    place.write_rule("once.yaml", ONCE);
+    let server = Server::start(&place);
+    server.customer("kept", json!({})).await;
+    let first = server.decide(question("kept", "agent_desktop")).await.expect("an answer");
+    let offers = offers_of(&first, "agent_desktop");
+    assert!(offers.len() > 2 && offers[1] == "once", "{offers:?}");
+
+    let second = decline(&server, &first, 0).await;
+    assert_eq!(offers_of(&second, "agent_desktop")[0], "once");
+    let third = decline(&server, &second, 1).await;
+    assert_eq!(offers_of(&third, "agent_desktop")[0], "once");
+    // who asks beside it is told that it is taken
+    let other = server.decide(question("kept", "agent_desktop")).await.expect("an answer");
+    assert!(!offers_of(&other, "agent_desktop").contains(&"once".to_owned()), "{other:?}");
+}
+
+async fn decline(server: &Server, answer: &DecideResponse, at: usize) -> DecideResponse {
+    let request: RespondRequest = message(json!({
+        "presentationToken": answer.placements[0].presentations[at].presentation_token,
+        "outcome": "OUTCOME_TYPE_DECLINE",
+        "reasonCode": "not_interested",
+    }));
+    let reply = server.decisions().await.respond(request).await.expect("the decline is taken").into_inner();
+    reply.decision.expect("the answer after it")
 }
 
 async fn stays_silent(server: &Server, customer: &str, placement: &str) {

@@ -43,7 +43,9 @@ async fn a_click_is_followed_and_counted_once() {
     let before = positives_of(&server, "linked").await;
     let head = web::call(server.address, "HEAD", &path, &[], b"");
     assert_eq!(head.status, 302);
-    for header in [("purpose", "prefetch"), ("sec-purpose", "prefetch"), ("x-moz", "prefetch")] {
+    let looks_ahead = [("purpose", "prefetch"), ("sec-purpose", "prefetch"), ("x-moz", "prefetch")];
+    let programs = [("user-agent", "Slackbot-LinkExpanding 1.0"), ("user-agent", "curl/8.5.0"), ("user-agent", "")];
+    for header in looks_ahead.into_iter().chain(programs) {
         let prefetch = web::get(server.address, &path, &[header]);
         assert!(prefetch.status < 500, "{prefetch:?}");
     }

@@ -17,6 +17,23 @@ pub async fn call(channel: Channel, path: &'static str, message: Vec<u8>) -> Res
     Ok(reply.into_inner())
 }
 
+/// The same with headers, to any path.
+pub async fn call_with(
+    channel: Channel,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    message: Vec<u8>,
+) -> Result<Bytes, Status> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
+    let mut request = Request::new(Bytes::from(message));
+    for (name, value) in headers {
+        request.metadata_mut().insert(*name, value.parse().expect("an ASCII header"));
+    }
+    let path = PathAndQuery::try_from(path).expect("a path");
+    Ok(grpc.unary(request, path, RawCodec).await?.into_inner())
+}
+
 #[derive(Clone, Copy, Default)]
 struct RawCodec;
 

@@ -11,6 +11,10 @@ use serde_json::Value;
 /// How long a reply may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What the browser of a person says.
+pub const PERSON: &str =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
+
 /// A reply.
 #[derive(Debug)]
 pub struct Reply {
@@ -18,8 +22,10 @@ pub struct Reply {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body, as text.
     pub body: String,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Reply {
@@ -58,7 +64,14 @@ pub fn call(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &st
 pub fn try_call(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Reply> {
     let mut stream = TcpStream::connect(address).expect("connecting to the service");
     stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a read timeout");
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    let given = |name: &str| headers.iter().any(|(given, _)| *given == name);
+    if !given("host") {
+        head.push_str(&format!("host: {address}\r\n"));
+    }
+    if !given("user-agent") {
+        head.push_str(&format!("user-agent: {PERSON}\r\n"));
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -84,9 +97,9 @@ fn parse(bytes: &[u8]) -> Option<Reply> {
         .map(|(name, value)| (name.trim().to_lowercase(), value.trim().to_owned()))
         .collect();
     let chunked = headers.iter().any(|(n, v)| n == "transfer-encoding" && v.eq_ignore_ascii_case("chunked"));
-    let body = if chunked { unchunk(&bytes[split + 4..]) } else { bytes[split + 4..].to_vec() };
-    let body = String::from_utf8(body).expect("text in the reply");
-    Some(Reply { status: status.expect("a status"), headers, body })
+    let bytes = if chunked { unchunk(&bytes[split + 4..]) } else { bytes[split + 4..].to_vec() };
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Some(Reply { status: status.expect("a status"), headers, body, bytes })
 }
 
 /// Decodes `transfer-encoding: chunked` (RFC 9112, section 7.1).

@@ -10,8 +10,8 @@ use crate::{
     customer::permissions,
     decide::{self, Inputs, Scratch, Signer, Snapshot},
     domain::{
-        DecisionId, DegradedSet, Intent, LinkRef, Match, OfferSet, OfferSlot, PageConsent, PlacementAsk,
-        PresentationRef, Profile, Request, Timestamp,
+        Assurance, DecisionId, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, PageConsent, PlacementAsk,
+        PresentationRef, Profile, Request, Timestamp, VisitorId,
     },
 };
 
@@ -22,6 +22,7 @@ use super::{
     sample::Sample,
     segments::BySegment,
     sides::{Occasion, Sides},
+    unasked,
 };
 
 /// The most offers told one by one; the rest is counted.
@@ -173,8 +174,7 @@ impl<'a> Tally<'a> {
             buffers: Default::default(),
             pair_of,
             of_person: [OfferSet::empty(pairs.len()), OfferSet::empty(pairs.len())],
-            // a look: never explores
-            request: Request { intent: Intent::Preview, ..Request::default() },
+            request: unasked(),
             scratch: Default::default(),
             counts: vec![Counts::default(); pairs.len()],
             visitors: vec![(false, false); pairs.len()],
@@ -200,7 +200,9 @@ impl<'a> Tally<'a> {
 
     /// Nobody known, and nothing said about behaviour.
     fn visitor(&mut self, visitor: &Profile) {
+        let verified = std::mem::replace(&mut self.request.assurance, Assurance::Anonymous);
         self.find_eligible(visitor, false);
+        self.request.assurance = verified;
         for (at, eligible) in self.visitors.iter_mut().enumerate() {
             let slot = OfferSlot(at as u32);
             *eligible = (self.of_person[0].contains(slot), self.of_person[1].contains(slot));
@@ -377,11 +379,15 @@ fn question<'a>(
 struct Unsigned;
 
 impl Signer for Unsigned {
-    fn presentation_token(&self, _: &PresentationRef) -> String {
+    fn presentation_token(&self, _: &PresentationRef, _: Option<Holder>) -> String {
         String::new()
     }
 
-    fn link_url(&self, _: &LinkRef) -> String {
+    fn link_url(&self, _: &LinkRef, _: Option<Holder>) -> String {
+        String::new()
+    }
+
+    fn visitor_id(&self, _: VisitorId, _: Timestamp) -> String {
         String::new()
     }
 }

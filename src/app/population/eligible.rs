@@ -1,9 +1,10 @@
 //! Which offers a person may get: the schedule holds, the offer is not paused
-//! in the files, and all three conditions are true.
+//! in the files, all three conditions are true, and the person is verified where
+//! the offer asks for it.
 
 use crate::{
     decide::FactReader,
-    domain::{AttrSlot, Cell, Facts, OfferSet, OfferSlot, Profile, Request, Schema, Timestamp},
+    domain::{Assurance, AttrSlot, Cell, Facts, OfferSet, OfferSlot, Profile, Request, Schema, Timestamp},
     rules::{IndexBuffers, Policy, Ruleset},
 };
 
@@ -16,7 +17,7 @@ const DIRECT_OFFERS_MAX: usize = 64;
 pub struct Person<'a> {
     /// What is known of them.
     pub profile: &'a Profile,
-    /// Context, and values that are assumed.
+    /// Context, values that are assumed, and whether the person is verified.
     pub request: &'a Request,
     /// The moment.
     pub now: Timestamp,
@@ -56,6 +57,8 @@ pub struct Eligibility<'r> {
     base: OfferSet,
     /// The same as a list, when it is short.
     few: Option<Vec<OfferSlot>>,
+    /// Those that are for verified persons only.
+    verified: OfferSet,
 }
 
 /// Buffers of one worker, reused from person to person.
@@ -81,8 +84,10 @@ impl<'r> Eligibility<'r> {
         offers.into_iter().filter(|slot| !rules.offer(*slot).paused).for_each(|slot| base.insert(slot));
         let conditions = base.iter().flat_map(|slot| rules.offer(slot).conditions());
         let reader = FactReader::only(&rules.schema, conditions.flat_map(|condition| condition.reads()));
+        let mut verified = OfferSet::empty(rules.offers.len());
+        base.iter().filter(|slot| rules.offer(*slot).verified).for_each(|slot| verified.insert(slot));
         let few = (base.len() <= DIRECT_OFFERS_MAX).then(|| base.iter().collect());
-        Self { rules, reader, base, few }
+        Self { rules, reader, base, few, verified }
     }
 
     /// The same without some offers.
@@ -104,6 +109,9 @@ impl<'r> Eligibility<'r> {
         match &self.few {
             Some(few) => self.directly(few, person, buffers),
             None => self.by_index(person, buffers),
+        }
+        if person.request.assurance < Assurance::Verified {
+            buffers.eligible.subtract(&self.verified);
         }
         &buffers.eligible
     }

@@ -19,6 +19,7 @@ use super::{
     eligible::Person,
     reach::{Crowd, Edit, Reach, part_len, reach},
     sample::SAMPLE_MAX,
+    unasked,
 };
 
 /// One look at everybody at a time: each takes all cores but one.
@@ -76,7 +77,7 @@ impl App {
         let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.store.hot_keys();
         let (read, customers) = self.some_others(&keys);
-        let request = Request::default();
+        let request = unasked();
         let asked = Asked { store: &self.store, request: &request, now: self.now() };
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let hot = keys.chunks(keys.len().div_ceil(threads).max(1));

@@ -2,7 +2,10 @@
 //! customers, whom an offer reaches, and the limits that turn a surprise into
 //! a refusal.
 
-use crate::decide::Snapshot;
+use crate::{
+    decide::Snapshot,
+    domain::{Assurance, Intent, Request},
+};
 
 use super::App;
 
@@ -25,6 +28,12 @@ pub use reach::{Crowd, Edit, OfferReached, PartLost, REACH_ROWS_MAX, Reach, Segm
 pub use sample::{SAMPLE_MAX, Sample};
 pub use segments::BY_SEGMENT_MAX;
 pub use sides::{Occasion, Sides};
+
+/// What people are asked who have no request: a look, which never explores, at
+/// somebody who is verified. What rules keep for verified persons counts.
+pub fn unasked() -> Request {
+    Request { intent: Intent::Preview, assurance: Assurance::Verified, ..Request::default() }
+}
 
 /// Compares two snapshots on a sample of the app's customers. Blocking; `None`
 /// while there are none.

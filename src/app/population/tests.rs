@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     decide::{Snapshot, scenario::base_rates},
     domain::{
-        AttrId, Consent, ConsentPurpose, CustomerKey, Pause, PauseKind, Pauses, Permission, Profile, Request,
-        StoredAttribute, Timestamp, Value,
+        Assurance, AttrId, Consent, ConsentPurpose, CustomerKey, Pause, PauseKind, Pauses, Permission, Profile,
+        Request, StoredAttribute, Timestamp, Value,
     },
     rules::{self, Ruleset, SourceFile},
     store::{HotProfile, seal::DataKey},
@@ -21,6 +21,7 @@ settings: { currency: GBP }
 attributes:
   - { id: age, type: int }
   - { id: visits, type: int, behavioural: true }
+  - { id: credit, type: int, default: 3, assurance: verified }
 segments:
   - { id: young, when: "p.age < 30" }
   - { id: old, when: "p.age >= 70" }
@@ -99,6 +100,24 @@ fn the_diff_tells_who_gains_and_who_loses() {
     assert_eq!(&*diff.offers[0].offer, "gone", "the largest change first");
     assert_eq!((diff.totals.gained, diff.totals.lost), (25, 105));
     assert!(diff.refusals.is_empty() && diff.notes.is_empty());
+}
+
+#[test]
+fn people_without_a_request_count_as_verified_but_not_the_visitor() {
+    let kept = [offer("kept", "p.age >= 0", "assurance: verified,"), offer("credit", "p.credit == 3", "")];
+    let diff = compared(&compile("", &[]), &compile("", &kept));
+    for row in &diff.offers {
+        assert_eq!((row.counts.eligible_after, row.visitor), (100, (false, false)), "{}", row.offer);
+    }
+    assert_eq!((diff.offers.len(), diff.totals.winners_after), (2, 100));
+    let rules = compile("", &kept);
+    let (whole, mut buffers) = (Eligibility::of(&rules), EligibilityBuffers::default());
+    let known = &people().people[40];
+    for (assurance, offers) in [(Assurance::Claimed, 0), (Assurance::Verified, 2)] {
+        let request = Request { assurance, ..unasked() };
+        let person = Person { profile: &known.profile, request: &request, now: NOW, profiling: true, missing: &[] };
+        assert_eq!(whole.of_person(&person, &mut buffers).len(), offers, "{assurance:?}");
+    }
 }
 
 #[test]

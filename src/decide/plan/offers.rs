@@ -48,6 +48,8 @@ pub(in crate::decide) struct Offers {
     open: OfferSet,
     marketing: OfferSet,
     service: OfferSet,
+    /// Those for verified persons only; `None` when there are none.
+    pub verified: Option<OfferSet>,
 }
 
 impl Offers {
@@ -70,6 +72,7 @@ impl Offers {
             open: of(&|o| o.open),
             marketing: of(&|o| o.purpose == Purpose::Marketing),
             service: of(&|o| o.purpose == Purpose::Service),
+            verified: rules.offers.iter().any(|o| o.verified).then(|| of(&|o| o.verified)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     decide::{Denied, Inputs, Ranking, Scratch, Signer, Snapshot, rank, scenario::base_rates},
     domain::*,
-    rules::*,
+    rules::{Origin, *},
 };
 
 /// 2011-06-01T12:00:00Z, a Wednesday.
@@ -224,6 +224,7 @@ pub fn offer<'a>(rules: &'a mut Ruleset, name: &str, value: f64) -> &'a mut Offe
         budget: None,
         placements: (0..3).map(PlacementSlot).collect(),
         open: true,
+        verified: false,
         base_rate: None,
         holdout_exempt: false,
         treatments,
@@ -357,12 +358,18 @@ pub struct Case {
 pub struct TestSigner;
 
 impl Signer for TestSigner {
-    fn presentation_token(&self, presentation: &PresentationRef) -> String {
-        format!("t{:x}", presentation.offer.0)
+    fn presentation_token(&self, presentation: &PresentationRef, holder: Option<Holder>) -> String {
+        let known = presentation.customer.map_or("", |_| "known");
+        let held = holder.map_or_else(String::new, |h| format!("{}{:?}{:?}", h.visitor.0, h.origin, h.memory));
+        format!("t{:x}{known}{held}", presentation.offer.0)
     }
 
-    fn link_url(&self, link: &LinkRef) -> String {
+    fn link_url(&self, link: &LinkRef, _: Option<Holder>) -> String {
         format!("/c/{:x}", link.link)
+    }
+
+    fn visitor_id(&self, visitor: VisitorId, now: Timestamp) -> String {
+        format!("v{visitor}@{}", now.0)
     }
 }
 

@@ -86,11 +86,99 @@ fn behaviour_is_masked_without_consent_to_profiling() {
     case.request.page_consent.profiling = Permission::Denied;
     check(&case, &["0: low/web"], &["high/-: not_eligible"]);
     assert_eq!(case.rank().level, Level::NoRecommendations);
-    assert_eq!(&case.rank().dropped[..], &[ConsentPurpose::Profiling]);
+    assert_eq!(&case.rank().dropped[..], &[DroppedInput::Behaviour]);
     let mut visitor = Case::new(case.snapshot.ruleset.clone(), Profile::default(), ask(&["hero"])).anonymous();
     check(&visitor, &["0: low/web"], &["high/-: not_eligible"]);
     visitor.request.page_consent.profiling = Permission::Granted;
     check(&visitor, &["0: high/web"], &[]);
+}
+
+#[test]
+fn what_is_kept_for_verified_persons_is_unknown_for_others() {
+    let mut rules = two();
+    let slot = rules.schema.by_name["p.points"];
+    (rules.schema.attributes[slot.index()].verified, rules.schema.verified) = (true, vec![slot]);
+    rules.schema.attributes[slot.index()].default = Some(Value::Int(1));
+    rules.offers[0].eligibility = Some(condition(&rules, "p.points >= 0"));
+    let mut case = Case::new(finish(rules), customer(), ask(&["hero"]));
+    set(&mut case.profile, "points", Value::Int(6));
+    for (assurance, winner, dropped) in [
+        (Assurance::Anonymous, "0: low/web", &[DroppedInput::Verified][..]),
+        (Assurance::Claimed, "0: low/web", &[DroppedInput::Verified]),
+        (Assurance::Verified, "0: high/web", &[]),
+    ] {
+        case.request.assurance = assurance;
+        check(&case, &[winner], &[]);
+        assert_eq!(&case.rank().dropped[..], dropped);
+    }
+    // The default would say something too.
+    case.request.assurance = Assurance::Claimed;
+    case.profile.attributes.clear();
+    check(&case, &["0: low/web"], &["high/-: not_eligible"]);
+    let told = failed_literals(&case.inputs(), OfferSlot(0));
+    assert_eq!(told[0].1.value_read, "p.points is not read: the person is not verified");
+    assert_eq!(told[0].1.truth, Truth::Unknown);
+    // A preview that assumes a value is asked about it.
+    case.request.overrides = vec![(AttrId::of("points"), Value::Int(3))];
+    check(&case, &["0: high/web"], &[]);
+}
+
+#[test]
+fn an_offer_for_verified_persons_is_for_nobody_else() {
+    let mut rules = two();
+    rules.offers[0].verified = true;
+    let mut case = Case::new(finish(rules), customer(), ask(&["hero"]));
+    for assurance in [Assurance::Anonymous, Assurance::Claimed] {
+        case.request.assurance = assurance;
+        check(&case, &["0: low/web"], &["high/-: not_verified"]);
+        assert!(case.rank().dropped.is_empty());
+    }
+    case.request.assurance = Assurance::Verified;
+    check(&case, &["0: high/web"], &[]);
+}
+
+#[test]
+fn an_open_answer_is_sent_within_the_window() {
+    let mut rules = rules();
+    offer(&mut rules, "mail", 10.0).treatments.retain(|t| t.channel == EMAIL);
+    let mut case = Case::new(finish(rules), customer(), ask(&[]));
+    let hours = |h: i64| Some(NOW.plus_us(h * HOUR_US));
+    // 12:00 UTC is 13:00 in London; mail is quiet from 21:00 to 8:00 and waits
+    for (from, until, not_before, send_by) in [
+        (None, None, None, 8),
+        (hours(-2), hours(3), None, 3),
+        (hours(0), None, None, 8),
+        (hours(2), hours(4), hours(2), 4),
+        (hours(2), None, hours(2), 8),
+        // in quiet hours: from their end
+        (hours(9), None, hours(19), 32),
+        (hours(9), hours(20), hours(19), 20),
+    ] {
+        case.request.send_window = SendWindow { from, until };
+        check(&case, &["0: mail/email"], &[]);
+        let decision = compose(&case.inputs(), &case.rank(), &mut Scratch::default()).decision;
+        let mail = &decision.placements[0].presentations[0];
+        assert_eq!((mail.not_before, mail.send_by), (not_before, hours(send_by)), "{from:?} {until:?}");
+        assert!(mail.valid_until >= mail.send_by.unwrap());
+    }
+    for (from, until) in [(None, hours(0)), (None, hours(-1)), (hours(9), hours(19)), (hours(9), hours(12))] {
+        case.request.send_window = SendWindow { from, until };
+        check(&case, &["0: contact_policy"], &["mail/email: outside_send_window"]);
+    }
+    // A page is not sent.
+    case.request = Request { send_window: SendWindow { from: hours(9), until: hours(10) }, ..ask(&["hero"]) };
+    check(&case, &["0: not_reachable"], &[]);
+}
+
+#[test]
+fn an_offer_that_ends_before_the_window_begins_is_not_sent() {
+    let mut rules = rules();
+    offer(&mut rules, "mail", 10.0).schedule.1 = Some(NOW.plus_us(HOUR_US));
+    let mut case = Case::new(finish(rules), customer(), ask(&[]));
+    case.request.allowed_channels = vec![ChannelId::of("email"), ChannelId::of("call"), ChannelId::of("web")];
+    case.request.send_window.from = Some(NOW.plus_us(HOUR_US));
+    let outside = ["mail/email: outside_send_window", "mail/call: outside_send_window"];
+    check(&case, &["0: mail/web"], &outside);
 }
 
 #[test]
@@ -114,7 +202,7 @@ fn a_word_that_could_not_be_read_counts_as_no() {
             &["0: low/web", "1: on_page_already"],
             &["seen/-: not_eligible", "high/web: no_permission", "high/call: no_permission"],
         );
-        assert_eq!(&case.rank().dropped[..], &[ConsentPurpose::Profiling]);
+        assert_eq!(&case.rank().dropped[..], &[DroppedInput::Behaviour]);
     }
 }
 

@@ -8,3 +8,4 @@ mod properties;
 mod random;
 mod reference;
 mod scenarios;
+mod visitors;

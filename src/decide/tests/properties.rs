@@ -59,7 +59,7 @@ fn nothing_goes_out_in_quiet_hours() {
             waited += usize::from(winner.not_before.is_some());
         }
     });
-    assert!(waited > 3, "{waited}");
+    assert!(waited > 2, "{waited}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Dice {
     }
 }
 
-const CONDITIONS: [&str; 8] = [
+const CONDITIONS: [&str; 12] = [
     "p.points > 5",
     "p.country == 'UK'",
     "p.country != 'DE' || ctx.basket > 3",
@@ -40,6 +40,11 @@ const CONDITIONS: [&str; 8] = [
     "p.points >= 0 && p.points < 9",
     "has(p.email)",
     "true",
+    // what is read only for verified persons
+    "p.credit < 5",
+    "p.credit > 1 || p.points > 5",
+    "!('loan' in p.held)",
+    "size(p.held) == 0 || has(p.credit)",
 ];
 const NAMES: [&str; 10] = ["o0", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "gone"];
 /// What is paused now and then; some of it is not declared.
@@ -69,6 +74,9 @@ const OUTCOMES: [OutcomeType; 7] = [
 /// A ruleset before it is finished.
 pub fn ruleset(dice: &mut Dice) -> Ruleset {
     let mut rules = rules();
+    if dice.chance(50) {
+        verified_attributes(&mut rules.schema);
+    }
     let offers = 1 + dice.below(8);
     for name in NAMES.iter().take(offers) {
         let value = [1.0, 5.0, 5.0, 20.0, 0.01][dice.below(5)];
@@ -98,9 +106,21 @@ pub fn ruleset(dice: &mut Dice) -> Ruleset {
     rules
 }
 
+/// What is read only for verified persons: one with a default, and a set.
+fn verified_attributes(schema: &mut Schema) {
+    for (name, kind) in [("credit", AttributeType::Int), ("held", AttributeType::Set)] {
+        let slot = attribute(schema, name, kind, AttributeSource::Stored);
+        schema.attributes[slot.index()].verified = true;
+        schema.verified.push(slot);
+    }
+    let credit = schema.attributes.len() - 2;
+    schema.attributes[credit].default = Some(Value::Int(2));
+}
+
 fn random_offer(dice: &mut Dice, rules: &mut Ruleset, name: &str, value: f64) {
+    let known = if rules.schema.verified.is_empty() { &CONDITIONS[..8] } else { &CONDITIONS[..] };
     let conditions: Vec<Option<Arc<Condition>>> =
-        (0..3).map(|_| dice.chance(30).then(|| condition(rules, dice.of(&CONDITIONS).to_owned().as_str()))).collect();
+        (0..3).map(|_| dice.chance(30).then(|| condition(rules, dice.of(known)))).collect();
     let expression = dice.chance(20).then(|| number(rules, "p.points * 2 - 3"));
     let german = treatment(rules, name, WEB, "de");
     let offer = offer(rules, name, value);
@@ -118,6 +138,7 @@ fn random_offer(dice: &mut Dice, rules: &mut Ruleset, name: &str, value: f64) {
     offer.issue = IssueSlot(dice.below(2) as u16);
     offer.paused = dice.chance(5);
     offer.open = !dice.chance(10);
+    offer.verified = dice.chance(10);
     offer.holdout_exempt = dice.chance(10);
     offer.floor = dice.chance(20).then_some(0.2);
     offer.lever = [1.0, 1.0, 2.0][dice.below(3)];
@@ -162,6 +183,12 @@ fn profile(dice: &mut Dice) -> Profile {
     if dice.chance(40) {
         let zones = ["Asia/Tokyo", "America/New_York", "Nowhere/Land"];
         set(&mut profile, "time_zone", Value::Text(dice.of(&zones).into()));
+    }
+    if dice.chance(40) {
+        set(&mut profile, "credit", Value::Int(dice.below(8) as i64));
+    }
+    if dice.chance(40) {
+        set(&mut profile, "held", Value::Set(["loan".into()].into()));
     }
     profile.attributes.retain(|_| !dice.chance(10));
     if dice.chance(10) {
@@ -218,6 +245,12 @@ pub fn case_of(dice: &mut Dice, rules: Ruleset) -> Case {
     }
     if dice.chance(20) {
         asked.allowed_channels = vec![ChannelId::of("email"), ChannelId::of("web")];
+    }
+    asked.assurance = dice.of(&[Assurance::Anonymous, Assurance::Claimed, Assurance::Verified, Assurance::Verified]);
+    if dice.chance(30) {
+        let from = case.now.plus_us((dice.below(30) as i64 - 10) * HOUR_US);
+        asked.send_window.from = dice.chance(70).then_some(from);
+        asked.send_window.until = dice.chance(70).then(|| from.plus_us((1 + dice.below(12) as i64) * HOUR_US));
     }
     asked.purpose = dice.chance(10).then_some(Purpose::Service);
     if dice.chance(20) {

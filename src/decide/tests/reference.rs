@@ -76,6 +76,7 @@ impl<'a> Slow<'a> {
             (!runs, Reason::OutsideSchedule),
             (request.purpose.is_some_and(|p| p != offer.purpose), Reason::OtherPurpose),
             (request.exclude_offers.contains(&offer.id), Reason::ExcludedByRequest),
+            (offer.verified && request.assurance != Assurance::Verified, Reason::NotVerified),
             (offer.paused || self.is_offer_paused(offer), Reason::Paused),
             (!holds(&offer.eligibility), Reason::NotEligible),
             (!holds(&offer.applicability), Reason::NotApplicable),
@@ -112,13 +113,20 @@ impl<'a> Slow<'a> {
         let stored = profile.permission(None, ConsentPurpose::Profiling) == Permission::Granted;
         let profiling = known && stored && request.page_consent.profiling != Permission::Denied;
         let at = |found: Option<usize>| found.map(|at| at as u16);
+        if def.verified && request.assurance != Assurance::Verified {
+            return Cell::Unverified;
+        }
         let found = match &def.source {
             _ if def.behavioural && !profiling => None,
             AttributeSource::Trait(wanted) => Some(crate::customer::traits::read(wanted, profile, self.case.now)),
             AttributeSource::Stored => at(profile.attributes.iter().position(|a| a.id == def.id)).map(Cell::Stored),
             AttributeSource::Context => at(request.context.iter().position(|a| a.0 == def.id)).map(Cell::Context),
         };
-        found.unwrap_or(if def.kind == AttributeType::Set { Cell::EmptySet } else { Cell::Missing })
+        found.unwrap_or(match &def.default {
+            Some(_) => Cell::Default,
+            None if def.kind == AttributeType::Set => Cell::EmptySet,
+            None => Cell::Missing,
+        })
     }
 
     fn with_facts<T>(&self, read: impl FnOnce(&Facts<'_>) -> T) -> T {
@@ -196,11 +204,19 @@ impl<'a> Slow<'a> {
         if self.over_a_limit(offer, channel) {
             return Err(Reason::LimitReached);
         }
-        if let Some(end) = self.quiet_until(channel) {
+        let windowed = placement.is_none() && self.we_reach_out(channel);
+        let window = if windowed { self.case.request.send_window } else { SendWindow::default() };
+        let mut start = self.case.now.max(window.from.unwrap_or(self.case.now));
+        if let Some(end) = self.quiet_until(channel, start) {
             let waits = channel.quiet_hours.as_ref().is_some_and(|q| q.wait) && placement.is_none();
             if !waits || offer.schedule.1.is_some_and(|u| end >= u) {
                 return Err(Reason::QuietHours);
             }
+            start = end;
+        }
+        let too_late = |end: Option<Timestamp>| end.is_some_and(|end| start >= end);
+        if too_late(window.until) || too_late(offer.schedule.1) {
+            return Err(Reason::OutsideSendWindow);
         }
         if self.case.exhausted.contains(&offer.slot) {
             return Err(Reason::BudgetExhausted);
@@ -216,7 +232,7 @@ impl<'a> Slow<'a> {
         }
     }
 
-    fn quiet_until(&self, channel: &Channel) -> Option<Timestamp> {
+    fn quiet_until(&self, channel: &Channel, start: Timestamp) -> Option<Timestamp> {
         let hours = channel.quiet_hours.as_ref().filter(|_| self.we_reach_out(channel))?;
         let named = self.text(self.rules.time_zone_attribute).and_then(|n| jiff::tz::TimeZone::get(&n).ok());
         let zone = named.unwrap_or(self.rules.time_zone.clone());
@@ -225,8 +241,8 @@ impl<'a> Slow<'a> {
             let minute = local.hour() as u16 * 60 + local.minute() as u16;
             minute >= hours.from_minute || minute < hours.until_minute
         };
-        let minutes = (0..2000).map(|m| self.case.now.plus_us(m * 60_000_000));
-        quiet(self.case.now).then(|| minutes.into_iter().find(|at| !quiet(*at)).expect("an end"))
+        let minutes = (0..2000).map(|m| start.plus_us(m * 60_000_000));
+        quiet(start).then(|| minutes.into_iter().find(|at| !quiet(*at)).expect("an end"))
     }
 
     /// Whether two (offer, channel) pairs count together in a scope.

@@ -3,7 +3,8 @@
 use crate::{
     app::{AppError, CustomerView, UpsertInput},
     domain::{
-        ChannelId, Consent, ConsentPurpose, EventStat, Interaction, ItemId, ItemTouch, OfferId, Permission, Timestamp,
+        ChannelId, Consent, ConsentPurpose, EventStat, EventTypeId, Interaction, ItemId, ItemTouch, OfferId,
+        Permission, ReasonCode, Timestamp,
     },
     proto,
     rules::Ruleset,
@@ -29,7 +30,7 @@ pub const REASON_BYTES_MAX: usize = 256;
 pub fn read_upsert(mut reading: Reading<'_>, wire: proto::UpsertCustomerRequest) -> Result<UpsertInput, AppError> {
     let r = &mut reading;
     let input = UpsertInput {
-        identities: r.identities_required("", wire.identities),
+        identities: r.identities_to_write("", wire.identities),
         attributes: schema::stored(r, wire.attributes),
         consents: consents(r, wire.consents),
         request_id: r.text("request_id", wire.request_id, REQUEST_ID_BYTES_MAX).into_string(),
@@ -127,6 +128,25 @@ pub fn offer_name(ruleset: &Ruleset, id: OfferId) -> String {
     slot.map_or_else(|| format!("{:016x}", id.0), |slot| ruleset.offer(*slot).name_id.to_string())
 }
 
+/// A decline's reason code, or its hash when the rules no longer have it; empty
+/// for none.
+pub fn reason_code(ruleset: &Ruleset, id: ReasonCode) -> String {
+    let declared = ruleset.decline_reasons.iter().find(|reason| reason.id == id);
+    let hash = || if id.0 == 0 { String::new() } else { format!("{:08x}", id.0) };
+    declared.map_or_else(hash, |reason| reason.code.to_string())
+}
+
+/// An event type's name, or its hash when the rules no longer have it.
+pub fn event_name(ruleset: &Ruleset, id: EventTypeId) -> String {
+    let known = ruleset.schema.events.iter().find(|def| def.id == id);
+    known.map_or_else(|| format!("{:08x}", id.0), |def| def.name.to_string())
+}
+
+/// An item's id, or its hash when it was not kept.
+pub fn item_name(names: &Names<'_>, id: ItemId) -> String {
+    (names.item)(id).map_or_else(|| format!("{:016x}", id.0), |name| name.to_string())
+}
+
 fn write_consent(one: &Consent, names: &Names<'_>) -> proto::Consent {
     let purpose = match one.purpose {
         ConsentPurpose::Marketing => proto::ConsentPurpose::Marketing,
@@ -150,31 +170,23 @@ fn write_consent(one: &Consent, names: &Names<'_>) -> proto::Consent {
 
 fn interaction(one: &Interaction, names: &Names<'_>) -> proto::Interaction {
     let outcomes = one.outcomes.iter().map(event::write_outcome_type);
-    let declared = names.ruleset.decline_reasons.iter().find(|reason| reason.id == one.reason);
-    let hash = || if one.reason.0 == 0 { String::new() } else { format!("{:08x}", one.reason.0) };
     proto::Interaction {
         time: Some(timestamp(one.at)),
         offer: offer_name(names.ruleset, one.offer),
         channel: channel_name(names.ruleset, one.channel),
         decision_id: one.decision.to_string(),
         outcomes: outcomes.filter(|o| *o != proto::OutcomeType::Unspecified).map(|o| o as i32).collect(),
-        reason_code: declared.map_or_else(hash, |reason| reason.code.to_string()),
+        reason_code: reason_code(names.ruleset, one.reason),
     }
 }
 
 fn item(one: &ItemTouch, names: &Names<'_>) -> proto::ItemTouch {
-    let name = (names.item)(one.item);
-    proto::ItemTouch {
-        time: Some(timestamp(one.at)),
-        item: name.map_or_else(|| format!("{:016x}", one.item.0), |name| name.to_string()),
-        bought: one.bought,
-    }
+    proto::ItemTouch { time: Some(timestamp(one.at)), item: item_name(names, one.item), bought: one.bought }
 }
 
 fn event_total(one: &EventStat, names: &Names<'_>) -> proto::EventTotal {
-    let known = names.ruleset.schema.events.iter().find(|def| def.id == one.event);
     proto::EventTotal {
-        r#type: known.map_or_else(|| format!("{:08x}", one.event.0), |def| def.name.to_string()),
+        r#type: event_name(names.ruleset, one.event),
         count: one.count,
         amount: Some(money(&names.ruleset.currency, one.amount)),
         first: Some(timestamp(one.first_at)),

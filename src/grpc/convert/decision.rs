@@ -3,8 +3,8 @@
 use crate::{
     app::ExplainedVerdict,
     domain::{
-        AgentView, ChannelVerdict, ConsentPurpose, Currency, Decision, Factors, Match, PlacementAnswer, Presentation,
-        Purpose, Reason, Trace, TraceReport, Verdict, View,
+        AgentView, ChannelVerdict, Currency, Decision, Factors, Match, PlacementAnswer, Presentation, Purpose, Reason,
+        Trace, TraceReport, Verdict, View,
     },
     grpc::structs::Struct,
     proto,
@@ -33,7 +33,7 @@ pub fn write(decision: &Decision, shown: Shown<'_>) -> proto::DecideResponse {
         ruleset_revision: decision.ruleset.to_string(),
         level: decision.level as i32,
         degraded: decision.degraded.iter().map(|flag| flag as i32).collect(),
-        dropped_inputs: decision.dropped.iter().map(|what| dropped(*what).to_owned()).collect(),
+        dropped_inputs: decision.dropped.iter().map(|what| what.name().to_owned()).collect(),
         consistency_token: decision.consistency_token.clone(),
         trace: trace(&decision.trace, shown),
         decided_at: Some(timestamp(decision.decided_at)),
@@ -47,15 +47,6 @@ pub(super) fn matched(matched: Match) -> proto::Match {
         Match::Anonymous => proto::Match::Anonymous,
         Match::New => proto::Match::New,
         Match::Ambiguous => proto::Match::Ambiguous,
-    }
-}
-
-/// The name of an input that was not used.
-pub(super) fn dropped(purpose: ConsentPurpose) -> &'static str {
-    match purpose {
-        ConsentPurpose::Profiling => "behaviour",
-        ConsentPurpose::Marketing => "marketing",
-        ConsentPurpose::Service => "service",
     }
 }
 

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    app::{AppError, EventInput, OutcomeInput, Recorded, RecordedStatus, RespondInput},
+    app::{AppError, Bearer, EventInput, OutcomeInput, Recorded, RecordedStatus, RespondInput},
     domain::{EventId, EventKind, ItemId, ItemLine, OutcomeType, Timestamp},
     grpc::structs::{Kind, Struct, Value},
     proto,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Reading,
+    Reading, browser,
     reading::{NOTE_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX},
     request,
     suggest::{did_you_mean, quoted},
@@ -55,6 +55,9 @@ pub fn event_id(source: &str, id: &str) -> EventId {
 /// Every violation at once.
 pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, AppError> {
     let r = &mut reading;
+    if !browser::event(r, &wire) {
+        return Err(AppError::Invalid(reading.take()));
+    }
     let at = time(r, wire.time);
     let id = r.text("event_id", wire.event_id, EVENT_ID_BYTES_MAX);
     let source = r.text("source", wire.source, SOURCE_BYTES_MAX);
@@ -114,7 +117,7 @@ struct CustomerEvent {
 }
 
 fn read_customer(r: &mut Reading<'_>, wire: proto::CustomerEvent) -> Option<CustomerEvent> {
-    let identities = r.identities_required("customer.", wire.identities);
+    let identities = r.identities_to_write("customer.", wire.identities);
     let instead = "give a positive amount; what was returned is an event of its own type";
     let amount = amount(r, "customer.amount", wire.amount, instead);
     let (items, item_names) = items(r, wire.items);
@@ -244,6 +247,7 @@ fn read_outcome(r: &mut Reading<'_>, at: &str, wire: proto::Outcome) -> Option<O
     }
     Some(OutcomeInput {
         token: token.into_string(),
+        bearer: Bearer::Service,
         outcome,
         reason_code: reason_code.into_string(),
         value,
@@ -321,4 +325,10 @@ pub fn write_refused(error: AppError) -> proto::RecordResult {
         other => other.to_string(),
     };
     proto::RecordResult { status: proto::RecordStatus::Refused as i32, error: why, ..Default::default() }
+}
+
+/// The app answers every event; one without an answer must not look recorded.
+pub fn write_lost() -> proto::RecordResult {
+    let error = "recording the event failed: send it again".to_owned();
+    proto::RecordResult { status: proto::RecordStatus::Refused as i32, error, ..Default::default() }
 }

@@ -1,9 +1,11 @@
 //! Wire messages in, checked nouns out, and back. One file per noun.
 
+pub mod browser;
 pub mod customer;
 pub mod decision;
 pub mod event;
 pub mod population;
+pub mod problem;
 pub mod reading;
 pub mod request;
 pub mod revision;
@@ -11,6 +13,7 @@ pub mod ruleset;
 pub mod schema;
 pub mod suggest;
 pub mod value;
+pub mod watch;
 pub mod wire;
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use crate::{
     app::{AppError, Violation},
-    domain::{Identity, Timestamp},
+    domain::{
+        Identity, Timestamp,
+        schema::{MATCH_TYPE, VISITOR_TYPE},
+    },
     proto,
     rules::Ruleset,
 };
@@ -102,11 +105,31 @@ impl<'a> Reading<'a> {
         }
         let mut checked = Vec::with_capacity(identities.len());
         for (index, identity) in identities.iter().enumerate() {
-            if let Some(identity) = self.identity(&field, index, identity) {
+            if let Some(identity) = self.identity(&format!("{field}[{index}]"), identity) {
                 checked.push(identity);
             }
         }
         checked
+    }
+
+    /// The visitor of a signed id as an identity; `None` when it is not ours.
+    pub fn visitor(&self, signed: &str) -> Option<Identity> {
+        let looks = !signed.is_empty() && signed.len() <= IDENTITY_BYTES_MAX;
+        looks.then(|| (self.identity_of)(VISITOR_TYPE, signed).ok())?
+    }
+
+    /// Identities to write by, of which there must be one. A match token names a
+    /// customer for reading only.
+    pub fn identities_to_write(&mut self, at: &str, identities: Vec<proto::Identity>) -> Vec<Identity> {
+        for (index, identity) in identities.iter().enumerate().take(IDENTITIES_MAX) {
+            if identity.r#type == MATCH_TYPE {
+                self.wrong(
+                    format!("{at}identities[{index}].type"),
+                    "`match` names a customer for reading only: write with another identity of the customer",
+                );
+            }
+        }
+        self.identities_required(at, identities)
     }
 
     /// Identities of which there must be one.
@@ -117,27 +140,35 @@ impl<'a> Reading<'a> {
         self.identities(at, identities)
     }
 
-    fn identity(&mut self, field: &str, index: usize, identity: &proto::Identity) -> Option<Identity> {
+    /// One identity, which must be there.
+    pub fn identity_required(&mut self, field: &str, identity: Option<proto::Identity>) -> Option<Identity> {
+        match identity {
+            Some(identity) => self.identity(field, &identity),
+            None => {
+                self.wrong(field, "is missing: give its type and value");
+                None
+            }
+        }
+    }
+
+    fn identity(&mut self, field: &str, identity: &proto::Identity) -> Option<Identity> {
         let (kind, value) = (identity.r#type.as_str(), identity.value.as_str());
         let ruleset = self.ruleset;
         if ruleset.schema.identity_by_name(kind).is_none() {
             let known = ruleset.schema.identities.iter().map(|i| &*i.name);
             let hint = did_you_mean(kind, known);
-            self.wrong(
-                format!("{field}[{index}].type"),
-                format!("{} is not an identity type of the rules{hint}", quoted(kind)),
-            );
+            self.wrong(format!("{field}.type"), format!("{} is not an identity type of the rules{hint}", quoted(kind)));
             return None;
         }
         if value.len() > IDENTITY_BYTES_MAX {
             let description = format!("is {} bytes long: at most {IDENTITY_BYTES_MAX}", value.len());
-            self.wrong(format!("{field}[{index}].value"), description);
+            self.wrong(format!("{field}.value"), description);
             return None;
         }
         match (self.identity_of)(kind, value) {
             Ok(identity) => Some(identity),
             Err(why) => {
-                self.wrong(format!("{field}[{index}].value"), why);
+                self.wrong(format!("{field}.value"), why);
                 None
             }
         }

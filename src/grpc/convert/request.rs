@@ -3,14 +3,14 @@
 use crate::{
     app::{AppError, consistency_version},
     domain::{
-        Assurance, ChannelId, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId, Purpose,
-        Request, SendWindow, Trace, View,
+        Assurance, ChannelId, Identity, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId,
+        Purpose, Request, SendWindow, Trace, View, VisitorId,
     },
     proto,
 };
 
 use super::{
-    Reading,
+    Reading, browser,
     reading::{CONSISTENCY_TOKEN_BYTES_MAX, NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX},
     schema,
 };
@@ -38,13 +38,17 @@ pub const TIME_BUDGET_MAX_MS: u32 = 60_000;
 ///
 /// # Errors
 /// Every violation at once.
-pub fn read(mut reading: Reading<'_>, wire: proto::DecideRequest) -> Result<Request, AppError> {
+pub fn read(mut reading: Reading<'_>, mut wire: proto::DecideRequest) -> Result<Request, AppError> {
     let r = &mut reading;
+    let caller = r.caller;
+    browser::question(r, &mut wire);
     let intent = intent(r, wire.intent);
     preview_only(r, intent, &wire);
-    let identities = r.identities("", wire.identities);
+    let mut identities = r.identities("", wire.identities);
     let assurance = assurance(r, wire.assurance, !identities.is_empty());
-    let request = Request {
+    let visitor = visitor(r, &wire.visitor_id, &mut identities);
+    let send_window = send_window(r, wire.send_window, wire.placements.is_empty());
+    let mut request = Request {
         identities,
         assurance,
         session_id: r.text("session_id", wire.session_id, SESSION_BYTES_MAX),
@@ -64,10 +68,21 @@ pub fn read(mut reading: Reading<'_>, wire: proto::DecideRequest) -> Result<Requ
         languages: languages(r, wire.languages),
         as_of: r.moment("as_of", wire.as_of),
         overrides: schema::overrides(r, wire.attribute_overrides),
-        visitor: None,
-        send_window: SendWindow::default(),
+        visitor,
+        send_window,
     };
+    browser::narrow(caller, &mut request);
     reading.done(request)
+}
+
+/// The visitor of a signed id, who becomes the last of the identities. One that
+/// is not ours is as none: whoever guesses learns nothing.
+fn visitor(r: &Reading<'_>, signed: &str, identities: &mut Vec<Identity>) -> Option<VisitorId> {
+    let identity = r.visitor(signed)?;
+    let visitor = VisitorId::parse(&identity.value)?;
+    identities.retain(|one| *one != identity);
+    identities.push(identity);
+    Some(visitor)
 }
 
 fn preview_only(r: &mut Reading<'_>, intent: Intent, wire: &proto::DecideRequest) {
@@ -218,6 +233,24 @@ pub fn trace(r: &mut Reading<'_>, number: i32) -> Trace {
         Some(proto::Trace::Full) => Trace::Full,
         Some(proto::Trace::None | proto::Trace::Unspecified) | None => Trace::None,
     }
+}
+
+/// When the caller can send. A window that is over is none of its mistakes:
+/// nothing is answered then.
+fn send_window(r: &mut Reading<'_>, wire: Option<proto::SendWindow>, is_open: bool) -> SendWindow {
+    const FIELD: &str = "send_window";
+    let Some(wire) = wire else { return SendWindow::default() };
+    let window =
+        SendWindow { from: r.moment("send_window.from", wire.from), until: r.moment("send_window.until", wire.until) };
+    if !is_open {
+        r.wrong(FIELD, "is for open questions: leave it out, or leave `placements` out");
+    }
+    if let (Some(from), Some(until)) = (window.from, window.until)
+        && from >= until
+    {
+        r.wrong(FIELD, "ends before it begins: `from` must be before `until`");
+    }
+    window
 }
 
 fn languages(r: &mut Reading<'_>, wire: Vec<String>) -> Vec<Box<str>> {

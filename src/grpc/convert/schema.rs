@@ -62,6 +62,9 @@ fn attributes(
             unknown(reading, at, &name);
             continue;
         };
+        if !reading.may_give(at, def) {
+            continue;
+        }
         match json.kind {
             None | Some(Kind::NullValue(_)) => read.push((def.id, None)),
             Some(kind) => match value::read(def, &ruleset.currency, kind) {
@@ -78,7 +81,10 @@ fn attributes(
 }
 
 fn unknown(reading: &mut Reading<'_>, at: &str, name: &str) {
+    // a browser hears no names but those it may give
+    let page = reading.of_browser();
     let fits = |def: &&AttributeDef| match (at, &def.source) {
+        _ if page && !def.client => false,
         ("context", source) => matches!(source, AttributeSource::Context),
         ("attributes", source) => matches!(source, AttributeSource::Stored),
         (_, source) => !matches!(source, AttributeSource::Context),

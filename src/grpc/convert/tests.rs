@@ -63,6 +63,7 @@ fn schema() -> Schema {
             id: IdentityTypeId::of("email"),
             name: "email".into(),
             format: IdentityFormat::Email,
+            sharing: Default::default(),
         }],
         events: vec![EventDef {
             id: crate::domain::EventTypeId::of("purchase"),
@@ -72,6 +73,7 @@ fn schema() -> Schema {
             durable: true,
         }],
         traits: Vec::new(),
+        verified: Vec::new(),
         attributes,
     }
 }
@@ -145,7 +147,12 @@ fn identity(kind: &str, value: &str) -> Result<Identity, String> {
     if !value.contains('@') {
         return Err("is not an e-mail address".to_owned());
     }
-    Ok(Identity { kind: IdentityTypeId::of(kind), value: value.into(), hash: IdentityHash(1) })
+    Ok(Identity {
+        kind: IdentityTypeId::of(kind),
+        value: value.into(),
+        hash: IdentityHash(1),
+        sharing: Default::default(),
+    })
 }
 
 fn fields(result: Result<impl Sized, AppError>) -> Vec<String> {
@@ -213,6 +220,29 @@ fn every_violation_of_a_question_is_named_at_once() {
          identities[0].value identities[1].type languages[0] page_consent.profiling placements[0].count \
          placements[1].placement purpose request_id session_id time_budget_ms trace view";
     assert_eq!(fields(decide(wire)).join(" "), expected);
+}
+
+#[test]
+fn a_send_window_is_of_open_questions_and_has_an_end_after_its_beginning() {
+    use crate::domain::SendWindow;
+    let at = |seconds| Some(crate::grpc::timestamp::Timestamp { seconds, nanos: 500_000_000 });
+    let wire = |from, until| proto::DecideRequest {
+        send_window: Some(proto::SendWindow { from, until }),
+        ..proto::DecideRequest::default()
+    };
+    let read = decide(wire(at(1), at(2))).unwrap().send_window;
+    assert_eq!(read, SendWindow { from: Some(Timestamp(1_500_000)), until: Some(Timestamp(2_500_000)) });
+    assert_eq!(decide(wire(None, None)).unwrap().send_window, SendWindow::default());
+    assert!(decide(wire(at(9), None)).is_ok() && decide(wire(None, at(9))).is_ok());
+    for (from, until) in [(at(2), at(2)), (at(3), at(2))] {
+        assert_eq!(fields(decide(wire(from, until))), ["send_window"]);
+    }
+    let odd = Some(crate::grpc::timestamp::Timestamp { seconds: 0, nanos: -1 });
+    assert_eq!(fields(decide(wire(odd, at(i64::MAX)))), ["send_window.from", "send_window.until"]);
+    let ask = proto::PlacementRequest { placement: "home_hero".into(), count: 0 };
+    let asked = proto::DecideRequest { placements: vec![ask], ..wire(at(1), at(2)) };
+    let Err(AppError::Invalid(violations)) = decide(asked) else { panic!("accepted") };
+    assert!(violations[0].description.contains("is for open questions"), "{violations:?}");
 }
 
 #[test]
@@ -553,15 +583,15 @@ fn profiling_is_permitted_everywhere_or_nowhere() {
 #[test]
 fn an_answer_written_at_once_is_the_one_that_is_encoded() {
     use crate::domain::{
-        ChannelVerdict, ConsentPurpose, Date, Degraded, Factors, PlacementAnswer, PlacementStatus, Reason,
-        SilenceReason, Stage, Trace, Verdict, View,
+        ChannelVerdict, Date, Degraded, DroppedInput, Factors, PlacementAnswer, PlacementStatus, Reason, SilenceReason,
+        Stage, Trace, Verdict, View,
     };
     use prost::Message;
     let plain = answered();
     let mut rich = answered();
     rich.degraded.insert(Degraded::StaleProfile);
     rich.degraded.insert(Degraded::LogUnavailable);
-    rich.dropped = vec![ConsentPurpose::Profiling, ConsentPurpose::Service];
+    rich.dropped = vec![DroppedInput::Behaviour, DroppedInput::Verified];
     rich.trace.candidates = vec![Verdict {
         offer: "mug".into(),
         channel: Some("web".into()),

@@ -23,7 +23,17 @@ const INLINE_LEN: usize = 8;
 
 /// Appends an answer to a buffer.
 pub fn write(answer: &Decision, shown: Shown<'_>, into: &mut Vec<u8>) {
+    response(&mut Fields { into }, answer, shown);
+}
+
+/// Appends the answer to a question of a stream to a buffer.
+pub fn write_streamed(request_id: &str, answer: &Decision, shown: Shown<'_>, into: &mut Vec<u8>) {
     let out = &mut Fields { into };
+    out.text(1, request_id);
+    out.message(2, |out| response(out, answer, shown));
+}
+
+fn response(out: &mut Fields<'_>, answer: &Decision, shown: Shown<'_>) {
     out.display(1, answer.id);
     out.number(2, decision::matched(answer.matched) as u64);
     for one in &answer.placements {
@@ -34,7 +44,7 @@ pub fn write(answer: &Decision, shown: Shown<'_>, into: &mut Vec<u8>) {
     if answer.degraded.0 != 0 {
         out.message(6, |out| answer.degraded.iter().for_each(|flag| encode_varint(flag as u64, out.into)));
     }
-    answer.dropped.iter().for_each(|what| out.element(7, decision::dropped(*what)));
+    answer.dropped.iter().for_each(|what| out.element(7, what.name()));
     out.text(8, &answer.consistency_token);
     if shown.trace != Trace::None {
         out.message(9, |out| trace(out, &answer.trace, shown));

@@ -22,6 +22,7 @@ use super::{
     fingerprint::Fingerprint,
     limits::{LimitNames, PURPOSES, budget, offer_limits, suppressions},
     reach,
+    schema::assurance,
     texts::Texts,
     treatments,
 };
@@ -233,6 +234,7 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
     let mut number = |name| fields.get(name).and_then(|node| env.texts.number(report, node));
     let (value, context_weight) = (number("value"), number("context_weight"));
     let words = [("exempt", true), ("included", false)];
+    let verified = assurance(report, fields);
     let exempt = fields.get("holdout").and_then(|node| report.one_of(node, &words)).unwrap_or(false);
     Offer {
         slot,
@@ -255,6 +257,7 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
         budget: fields.get("budget").and_then(|node| budget(report, node)),
         placements,
         open,
+        verified,
         base_rate: fields.get("base_rate").and_then(|node| report.number(node, 0.0..=1.0)),
         holdout_exempt: exempt || purpose == Purpose::Service,
         treatments,

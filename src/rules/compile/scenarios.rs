@@ -5,11 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     domain::{
         Assurance, AttrId, ChannelId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId, Reason, Request,
-        SilenceReason, Timestamp, Trace, Value, View,
+        SendWindow, SilenceReason, Timestamp, Trace, Value, View,
     },
     rules::{
         Ruleset,
-        keys_scenarios::{EXPECTATION, PAGE_CONSENT, PLACEMENT_ASK, REQUEST, SCENARIO},
+        keys_scenarios::{EXPECTATION, PAGE_CONSENT, PLACEMENT_ASK, REQUEST, SCENARIO, SEND_WINDOW},
         read::Fields,
         report::{Noun, Report},
         scenario::{Expectation, Scenario},
@@ -32,6 +32,9 @@ const CONTAINS_BYTES_MAX: usize = 4 * 1024;
 
 /// What a person said, by name.
 pub const PERMISSIONS: [(&str, Permission); 2] = [("granted", Permission::Granted), ("denied", Permission::Denied)];
+
+const ASSURANCES: [(&str, Assurance); 3] =
+    [("anonymous", Assurance::Anonymous), ("claimed", Assurance::Claimed), ("verified", Assurance::Verified)];
 
 const SILENCES: [SilenceReason; 7] = [
     SilenceReason::NoOffers,
@@ -132,8 +135,8 @@ fn scenario(report: &mut Report<'_>, fields: &Fields<'_>, name: Arc<str>, env: &
     let who = fields.get("profile").map(|node| profiles::read(report, node, (&name, now), env));
     let known = who.is_some();
     let (profile, holdout) = who.unwrap_or_default();
-    let mut request = fields.get("request").map(|node| request(report, node, env)).unwrap_or_default();
-    request.assurance = if known { Assurance::Verified } else { Assurance::Anonymous };
+    let (mut request, asked) = fields.get("request").map(|node| request(report, node, env)).unwrap_or_default();
+    request.assurance = asked.unwrap_or(if known { Assurance::Verified } else { Assurance::Anonymous });
     request.view = View::Full;
     request.trace = Trace::Full;
     let mut offers = |name| fields.get(name).map(|node| offers(report, node, env)).unwrap_or_default();
@@ -161,9 +164,10 @@ fn name<T: Copy>(report: &mut Report<'_>, node: &Node, names: &Names<T>) -> Opti
     report.text(node).cloned()
 }
 
-fn request(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> Request {
+/// The question, and the assurance that it gives.
+fn request(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> (Request, Option<Assurance>) {
     let mut request = Request::default();
-    let Some(fields) = report.fields(node, &REQUEST) else { return request };
+    let Some(fields) = report.fields(node, &REQUEST) else { return (request, None) };
     if let Some(node) = fields.get("placements") {
         let nodes = report.list(node).unwrap_or_default();
         request.placements = nodes.iter().filter_map(|node| placement_ask(report, node, env)).collect();
@@ -186,7 +190,26 @@ fn request(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> Reque
             request.languages.extend(report.language(node.mark, text).map(|language| Box::from(&*language)));
         }
     }
-    request
+    if let Some(node) = fields.get("send_window") {
+        request.send_window = send_window(report, node, &request);
+    }
+    let assurance = fields.get("assurance").and_then(|node| report.one_of(node, &ASSURANCES));
+    (request, assurance)
+}
+
+fn send_window(report: &mut Report<'_>, node: &Node, request: &Request) -> SendWindow {
+    let Some(fields) = report.fields(node, &SEND_WINDOW) else { return SendWindow::default() };
+    let mut moment = |name| fields.get(name).and_then(|node| report.moment(node));
+    let (from, until) = (moment("from"), moment("until"));
+    if let (Some(begin), Some(end)) = (from, until)
+        && begin >= end
+    {
+        report.error(node.mark, "the send window ends before it begins: `from` must be before `until`");
+    }
+    if !request.placements.is_empty() {
+        report.error(node.mark, "`send_window` is for open questions: leave it out, or leave `placements` out");
+    }
+    SendWindow { from, until }
 }
 
 fn placement_ask(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> Option<PlacementAsk> {

@@ -5,11 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     domain::{
         AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Currency, EventTypeId, IdentityDef,
-        IdentityTypeId, Schema,
+        IdentityTypeId, Schema, Sharing,
         schema::{EventDef, IdentityFormat},
     },
     rules::{
-        builtin::{EVENTS, IDENTITIES},
+        builtin::{EVENTS, IDENTITIES, SERVICE_IDENTITIES, SHARED},
         keys::{ATTRIBUTE, CONTEXT, EVENT, IDENTITY, Section, TRAIT},
         read::{Fields, LABEL_BYTES_MAX},
         report::{Noun, Report},
@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     declare::{Names, TopLevel, check_hashes},
-    traits,
+    traits::{self, Dated},
     values::{Wanted, attribute_value},
 };
 
@@ -41,7 +41,7 @@ pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> 
         found.extend(attributes(report, top, (name, section, noun), (source, currency)));
     }
     let dates = found.iter().filter(|(_, def)| def.source == AttributeSource::Stored);
-    let dates = dates.map(|(_, def)| (def.name.clone(), (def.id, def.kind == AttributeType::Date)));
+    let dates = dates.map(|(_, def)| (def.name.clone(), Dated::of(def)));
     let stored_names = Names::new(Noun::Attribute, dates);
     for declared in top.declared(report, "traits", &TRAIT, Noun::Trait) {
         match traits::read(report, &declared, &event_names, &stored_names) {
@@ -69,6 +69,9 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
     for (at, def) in attributes.iter_mut().enumerate() {
         // INVARIANT: there are at most ATTRIBUTES_MAX.
         def.slot = AttrSlot(at as u16);
+        if def.verified {
+            schema.verified.push(def.slot);
+        }
         by_name.insert(def.full_name.clone(), def.slot);
         match def.source {
             AttributeSource::Stored => schema.stored.push((def.id, def.slot)),
@@ -82,22 +85,36 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
 }
 
 fn identities(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<IdentityDef> {
-    let def = |name: Arc<str>, format| IdentityDef { id: IdentityTypeId::of(&name), name, format };
-    let mut all: Vec<(Mark, IdentityDef)> =
-        IDENTITIES.iter().map(|(name, format)| (Mark::default(), def((*name).into(), *format))).collect();
+    let def = |name: Arc<str>, format, sharing| IdentityDef { id: IdentityTypeId::of(&name), name, format, sharing };
+    let built_in = IDENTITIES.iter().map(|(name, format)| def((*name).into(), *format, sharing(SHARED.contains(name))));
+    let mut all: Vec<(Mark, IdentityDef)> = built_in.map(|def| (Mark::default(), def)).collect();
     for declared in top.declared(report, "identities", &IDENTITY, Noun::Identity) {
         let formats =
             [("opaque", IdentityFormat::Opaque), ("email", IdentityFormat::Email), ("phone", IdentityFormat::Phone)];
         let format = declared.fields.get("format").and_then(|node| report.one_of(node, &formats));
-        if IDENTITIES.iter().any(|(name, _)| *name == &*declared.id) {
-            report.error(declared.id_mark, format!("the identity type `{}` is built in: leave it out", declared.id));
+        let shared = declared.fields.get("shared").map(|node| sharing(report.flag(Some(node), false)));
+        if let Some(at) = IDENTITIES.iter().position(|(name, _)| *name == &*declared.id) {
+            let kept = SERVICE_IDENTITIES.contains(&&*declared.id) || declared.fields.get("format").is_some();
+            match shared.filter(|_| !kept) {
+                // INVARIANT: the built-in ones come first, in their order
+                Some(shared) => all[at].1.sharing = shared,
+                None => {
+                    let only = "leave it out, or say only whether it is `shared`";
+                    report.error(declared.id_mark, format!("the identity type `{}` is built in: {only}", declared.id));
+                }
+            }
             continue;
         }
-        all.push((declared.id_mark, def(declared.id.clone(), format.unwrap_or(IdentityFormat::Opaque))));
+        let format = format.unwrap_or(IdentityFormat::Opaque);
+        all.push((declared.id_mark, def(declared.id.clone(), format, shared.unwrap_or_default())));
     }
     check_hashes(report, Noun::Identity, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
     all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     all.into_iter().map(|(_, def)| def).collect()
+}
+
+fn sharing(shared: bool) -> Sharing {
+    if shared { Sharing::Shared } else { Sharing::Unique }
 }
 
 fn events(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<EventDef> {
@@ -138,9 +155,12 @@ fn attributes(
         let default = declared.fields.get("default").and_then(|node| attribute_value(report, node, wanted));
         let pii = report.flag(declared.fields.get("pii"), false);
         let behavioural = report.flag(declared.fields.get("behavioural"), false);
+        let is_context = source == AttributeSource::Context;
+        let client = is_context && report.flag(declared.fields.get("client"), false);
+        let verified = !is_context && assurance(report, &declared.fields);
         let id = AttrId::of(&declared.id);
         let (name, source) = (declared.id.clone(), source.clone());
-        let prefix = if source == AttributeSource::Context { "ctx" } else { "p" };
+        let prefix = if is_context { "ctx" } else { "p" };
         let full_name = format!("{prefix}.{name}").into();
         let def = AttributeDef {
             slot: AttrSlot(0),
@@ -153,13 +173,23 @@ fn attributes(
             range,
             pii,
             behavioural,
-            client: false,
-            verified: false,
+            client,
+            verified,
         };
         all.push((declared.id_mark, def));
     }
     check_hashes(report, noun, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
     all
+}
+
+/// Whether `assurance` asks for a verified person.
+pub fn assurance(report: &mut Report<'_>, fields: &Fields<'_>) -> bool {
+    fields.get("assurance").and_then(|node| assured(report, node)).unwrap_or(false)
+}
+
+/// The same of its value, where its absence says something else.
+pub fn assured(report: &mut Report<'_>, node: &Node) -> Option<bool> {
+    report.one_of(node, &[("any", false), ("verified", true)])
 }
 
 fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<AttributeType> {

@@ -5,7 +5,10 @@ use crate::{
     rules::{keys::OPEN, report::Report, source::Node},
 };
 
-use super::declare::{Declared, Names};
+use super::{
+    declare::{Declared, Names},
+    schema::assured,
+};
 
 const COMPUTATIONS: [&str; 9] = [
     "count",
@@ -19,12 +22,27 @@ const COMPUTATIONS: [&str; 9] = [
     "items_bought",
 ];
 
-/// Reads one trait. `stored` tells of each stored attribute whether it is a date.
+/// What a trait needs to know of a stored attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Dated {
+    id: AttrId,
+    is_date: bool,
+    verified: bool,
+}
+
+impl Dated {
+    /// That of a stored attribute.
+    pub fn of(def: &AttributeDef) -> Self {
+        Self { id: def.id, is_date: def.kind == AttributeType::Date, verified: def.verified }
+    }
+}
+
+/// Reads one trait.
 pub fn read(
     report: &mut Report<'_>,
     declared: &Declared<'_>,
     events: &Names<EventTypeId>,
-    stored: &Names<(AttrId, bool)>,
+    stored: &Names<Dated>,
 ) -> Option<AttributeDef> {
     let fields = &declared.fields;
     let given: Vec<(&str, &Node)> =
@@ -38,9 +56,10 @@ pub fn read(
     };
     let pii = report.flag(fields.get("pii"), false);
     let behavioural = fields.get("behavioural");
-    let how = computation(report, name, node, (events, stored))?;
+    let (how, of_verified) = computation(report, name, node, (events, stored))?;
     let calm = matches!(how, Trait::Open { .. } | Trait::DaysToAnniversary(_) | Trait::DaysSinceContact);
     let behavioural = report.flag(behavioural, !calm);
+    let verified = fields.get("assurance").and_then(|node| assured(report, node)).unwrap_or(of_verified);
     let kind = match how {
         Trait::Sum(_) | Trait::Mean(_) => AttributeType::Money,
         Trait::Open { .. } => AttributeType::Bool,
@@ -58,17 +77,25 @@ pub fn read(
         pii,
         behavioural,
         client: false,
-        verified: false,
+        verified,
     })
 }
 
+/// How it is computed, and whether it tells what only a verified person may
+/// cause to be read.
 fn computation(
     report: &mut Report<'_>,
     name: &str,
     node: &Node,
-    (events, stored): (&Names<EventTypeId>, &Names<(AttrId, bool)>),
-) -> Option<Trait> {
-    Some(match name {
+    (events, stored): (&Names<EventTypeId>, &Names<Dated>),
+) -> Option<(Trait, bool)> {
+    if name == "days_to_anniversary" {
+        return match stored.read(report, node)? {
+            Dated { id, is_date: true, verified } => Some((Trait::DaysToAnniversary(id), verified)),
+            Dated { .. } => report.expected(node, "a stored attribute of type `date`"),
+        };
+    }
+    let how = match name {
         "count" => Trait::Count(events.read(report, node)?),
         "sum" => Trait::Sum(events.read(report, node)?),
         "mean" => Trait::Mean(events.read(report, node)?),
@@ -80,15 +107,12 @@ fn computation(
             let closed = fields.get("closed").and_then(|node| events.read(report, node));
             Trait::Open { opened: opened?, closed: closed? }
         }
-        "days_to_anniversary" => match stored.read(report, node)? {
-            (id, true) => Trait::DaysToAnniversary(id),
-            (_, false) => return report.expected(node, "a stored attribute of type `date`"),
-        },
         _ => {
             if !report.boolean(node)? {
                 return report.expected(node, "`true`, or leave the key out");
             }
             if name == "days_since_contact" { Trait::DaysSinceContact } else { Trait::ItemsBought }
         }
-    })
+    };
+    Some((how, false))
 }

@@ -7,7 +7,7 @@ use super::{
     lint::may_be_missing,
     moment::Part,
     normal::{Row, contradict, merged, tidied},
-    normal_subject::{Kind, Subject, double_key, value_of},
+    normal_subject::{Kind, MEMBER_UNKNOWN, Subject, double_key, value_of},
     normal_values::{Accepts, Ranges},
     tree::{Leaf, Value},
 };
@@ -65,7 +65,7 @@ fn allowed(subject: &Subject, schema: &Schema) -> Option<Accepts> {
             let is_there = def(slot)?.kind != AttributeType::Set && !may_be_missing(schema, *slot);
             Some(numbers((i64::from(is_there), 1), false))
         }
-        Subject::Member(..) => Some(numbers((0, 1), false)),
+        Subject::Member(slot, _) => Some(numbers((0, if def(slot)?.verified { MEMBER_UNKNOWN } else { 1 }), false)),
         Subject::Computed(computed) => of_value(value_of(&computed.leaf, computed.side)?, schema),
         Subject::Leaf(whole) => of_leaf(&whole.leaf),
         Subject::Now | Subject::Age(_) => None,
@@ -92,7 +92,10 @@ fn of_attribute(def: &AttributeDef, kind: Kind) -> (i64, i64) {
 /// The keys of a computed value.
 fn of_value(value: &Value, schema: &Schema) -> Option<Accepts> {
     match value {
-        Value::Size(of) => Some(numbers((0, i64::MAX), !matches!(**of, Value::Set(_)))),
+        Value::Size(of) => {
+            let is_there = |slot: &AttrSlot| schema.attributes.get(slot.index()).is_some_and(|def| !def.verified);
+            Some(numbers((0, i64::MAX), !matches!(&**of, Value::Set(slot) if is_there(slot))))
+        }
         Value::Tally(_) | Value::Count(_) => Some(numbers((0, i64::MAX), true)),
         Value::Moment(parts) => {
             let (of, moment) = &**parts;

@@ -7,7 +7,7 @@ use super::{
     check::Site,
     tree::{SiteIndex, Test},
 };
-use crate::domain::{AttrSlot, Currency, Facts, ValueRef};
+use crate::domain::{AttrSlot, Cell, Currency, Facts, ValueRef};
 
 /// Texts longer than this are cut in explanations, characters.
 const TEXT_CHARS_MAX: usize = 64;
@@ -59,6 +59,9 @@ impl Explanation<'_> {
 
     fn value_read(&self, slot: AttrSlot) -> String {
         let name = self.facts.schema.attributes.get(slot.index()).map_or("an attribute", |def| &*def.full_name);
+        if self.facts.cells.get(slot.index()) == Some(&Cell::Unverified) {
+            return format!("{name} is not read: the person is not verified");
+        }
         match self.facts.get(slot) {
             ValueRef::Missing => format!("{name} is missing"),
             value => format!("{name} = {}", in_words(value, self.currency)),

@@ -232,9 +232,12 @@ fn value_needs(value: &Value, needed: &mut Asked) {
     }
 }
 
-/// Whether an attribute may have no value.
+/// Whether an attribute may have no value, or one that is not read.
 pub(super) fn may_be_missing(schema: &Schema, slot: AttrSlot) -> bool {
     let Some(def) = schema.attributes.get(slot.index()) else { return false };
+    if def.verified {
+        return true;
+    }
     if def.default.is_some() || def.kind == AttributeType::Set {
         return false;
     }

@@ -35,8 +35,9 @@ impl Test {
 impl Leaf {
     fn missing(&self, scope: Scope<'_, '_>, found: &mut Missing) {
         match self {
-            Leaf::Constant(_) | Leaf::Has(_) | Leaf::SetHas { .. } => {}
+            Leaf::Constant(_) | Leaf::Has(_) => {}
             Leaf::Flag(slot)
+            | Leaf::SetHas { slot, .. }
             | Leaf::CompareInt { slot, .. }
             | Leaf::CompareDouble { slot, .. }
             | Leaf::CompareMoney { slot, .. }
@@ -68,8 +69,8 @@ impl Value {
             return;
         }
         match self {
-            Value::Constant(_) | Value::Set(_) | Value::Now | Value::Element(_) => {}
-            Value::Attribute(slot) => attribute(*slot, scope, found),
+            Value::Constant(_) | Value::Now | Value::Element(_) => {}
+            Value::Attribute(slot) | Value::Set(slot) => attribute(*slot, scope, found),
             Value::Test(test) => test.missing(scope, found),
             Value::Negate(value) | Value::Size(value) | Value::ToDouble(value, _) | Value::ToInt(value) => {
                 value.missing(scope, found);

@@ -54,7 +54,9 @@ fn exact(leaf: &Arc<Leaf>, wanted: bool, kinds: &[(AttrSlot, Kind)]) -> Option<L
         Leaf::OneOf { slot, values } => Some(texts(*slot, values, wanted)),
         Leaf::SetHas { slot, value } => {
             let subject = Subject::Member(*slot, (**value).into());
-            Some(Literal { subject, accepts: Accepts::flag(wanted) })
+            let key = i64::from(wanted);
+            let accepts = Accepts { missing: !wanted, ..Accepts::numbers([(key, key)].into_iter().collect()) };
+            Some(Literal { subject, accepts })
         }
         Leaf::Compare(parts) => comparison(leaf, (&parts.0, turned(parts.1, wanted), &parts.2), kinds),
         Leaf::In(parts) => membership(leaf, (&parts.0, &parts.1), wanted, kinds),

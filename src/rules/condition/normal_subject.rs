@@ -134,6 +134,9 @@ pub(super) fn key(kind: Kind, scalar: Scalar<'_>) -> Option<i64> {
     })
 }
 
+/// The key of a member of a set that is not read: neither in it nor not in it.
+pub(super) const MEMBER_UNKNOWN: i64 = 2;
+
 impl Subject {
     /// Reads it.
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Reading<'a> {
@@ -148,6 +151,7 @@ impl Subject {
                 _ => 1,
             }),
             Subject::Member(slot, member) => Reading::Key(match facts.get(*slot) {
+                ValueRef::Missing => MEMBER_UNKNOWN,
                 ValueRef::Set(set) => i64::from(set.binary_search_by(|m| (**m).cmp(member)).is_ok()),
                 _ => 0,
             }),

@@ -159,6 +159,7 @@ impl Leaf {
             },
             Leaf::SetHas { slot, value } => match scope.facts.get(*slot) {
                 ValueRef::Set(set) => Truth::from(holds(set, value)),
+                ValueRef::Missing => Truth::Unknown,
                 _ => Truth::False,
             },
             Leaf::Compare(parts) => told(parts.1, parts.0.read_in(scope).compare(parts.2.read_in(scope))),
@@ -279,6 +280,7 @@ impl Value {
             Value::Attribute(slot) => scope.facts.get(*slot).into(),
             Value::Set(slot) => match scope.facts.get(*slot) {
                 ValueRef::Set(set) => Scalar::Set(set),
+                ValueRef::Missing => Scalar::Unknown,
                 _ => Scalar::Set(&[]),
             },
             Value::Now => Scalar::Time(scope.facts.now.0),

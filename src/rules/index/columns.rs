@@ -214,8 +214,11 @@ impl Set {
     pub fn meet(&self, (subjects, facts): (&Subjects, &Facts<'_>), members: &mut Vec<u32>, live: &mut Live) {
         let known = &subjects.dictionaries[self.dictionary as usize];
         members.clear();
-        if let ValueRef::Set(set) = facts.get(self.slot) {
-            members.extend(set.iter().filter_map(|member| known.get(member)));
+        match facts.get(self.slot) {
+            ValueRef::Set(set) => members.extend(set.iter().filter_map(|member| known.get(member))),
+            // not read: what it holds is unknown, and so is what it does not
+            ValueRef::Missing => return self.rows.iter().for_each(|row| live.remove(*row)),
+            _ => {}
         }
         self.meet_members(members, live);
     }

@@ -34,6 +34,9 @@ pub fn of_offer(findings: &mut Findings, offer: &Offer, ruleset: &Ruleset) {
         }
         for (position, slot) in condition.bare_negations(&ruleset.schema) {
             let Some(attribute) = ruleset.schema.attributes.get(slot.index()) else { continue };
+            if attribute.verified && attribute.default.is_some() && offer.verified {
+                continue;
+            }
             let name = &attribute.full_name;
             let message = format!(
                 "this is unknown, not true, for customers without `{name}`: \

@@ -12,7 +12,14 @@ pub fn of_offer(findings: &mut Findings, offer: &Offer, ruleset: &Ruleset) {
     for (content, template) in templates(offer) {
         for slot in template.needs() {
             let Some(attribute) = ruleset.schema.attributes.get(slot.index()) else { continue };
-            if may_be_missing(attribute) && !asked_for(offer, slot) {
+            if may_be_hidden(attribute, offer) && !asked_for(offer, slot) {
+                let name = &attribute.full_name;
+                let message = format!(
+                    "{content} reads `{name}`, which only a verified person has: the offer is left out for others; \
+                     write `assurance: verified`, or `{{{{ {name} | default('...') }}}}`"
+                );
+                findings.tell_of(offer, MISSING_VALUE, (&offer.position, message));
+            } else if may_be_missing(attribute) && !asked_for(offer, slot) {
                 let name = &attribute.full_name;
                 let message = format!(
                     "{content} reads `{name}`, which a customer may not have: it is left out then; \
@@ -26,6 +33,11 @@ pub fn of_offer(findings: &mut Findings, offer: &Offer, ruleset: &Ruleset) {
 
 fn may_be_missing(attribute: &AttributeDef) -> bool {
     attribute.source == AttributeSource::Stored && attribute.default.is_none()
+}
+
+/// Whether it is not read for some whom the offer is shown to.
+fn may_be_hidden(attribute: &AttributeDef, offer: &Offer) -> bool {
+    attribute.verified && !offer.verified
 }
 
 /// Whether a condition of the offer reads the attribute: its author knows that

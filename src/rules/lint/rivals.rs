@@ -126,6 +126,7 @@ fn shadows(rival: &Offer, offer: &Offer, ruleset: &Ruleset) -> bool {
         && rival.purpose == offer.purpose
         && rival.base_rate == offer.base_rate
         && (rival.open || !offer.open)
+        && (!rival.verified || offer.verified)
         && speaks_for(rival, offer)
         && !offer.placements.is_empty()
         && offer.placements.iter().all(alone)
@@ -174,7 +175,7 @@ fn whole(offer: &Offer, ruleset: &Ruleset, suppressed: Option<&Vec<String>>) -> 
         .collect();
     let numbers = (number_text(&offer.value), offer.context_weight.as_ref().map(number_text));
     let head = (offer.purpose, offer.issue, offer.group, offer.schedule, numbers, offer.lever, offer.floor);
-    let rest = (&offer.placements, offer.open, offer.base_rate, offer.budget, offer.holdout_exempt);
+    let rest = (&offer.placements, offer.open, offer.verified, offer.base_rate, offer.budget, offer.holdout_exempt);
     let reasons: Vec<_> = offer.reasons.iter().map(|(language, template)| (language, &template.text)).collect();
     let mut limits: Vec<String> =
         offer.limits.iter().filter_map(|slot| Some(limit_text(ruleset.limits.get(slot.index())?))).collect();

@@ -24,6 +24,7 @@ attributes:
   - { id: tags, type: set }
   - { id: open, type: bool }
   - { id: seen, type: timestamp }
+  - { id: credit, type: int, default: 3, assurance: verified }
 channels: [ { id: web, kind: self_service, cost: 1 }, { id: mail, kind: self_service } ]
 issues: [ { id: sell }, { id: off, lever: 0 } ]
 groups: [ { id: all } ]
@@ -134,6 +135,22 @@ fn templates_that_may_fail_are_told_unless_asked_for() {
 }
 
 #[test]
+fn what_is_read_for_verified_persons_only_may_be_missing_for_others() {
+    let verified = "assurance: verified";
+    for condition in ["has(p.credit)", "p.credit > 3 || p.credit <= 3"] {
+        assert_eq!(codes_of(&[&format!("suitability: \"{condition}\"")]), [""; 0], "{condition}");
+    }
+    let negated = "suitability: \"p.credit != 3\"";
+    assert_eq!(codes_of(&[negated]), ["bare-negation"]);
+    assert_eq!(codes_of(&[negated, verified]), [""; 0]);
+    let text =
+        |lines: &[&str]| codes(&format!("offers:\n{}", offer("one", lines).replace("Hello", "Hello {{ p.credit }}")));
+    assert_eq!(text(&[]), ["missing-value"]);
+    assert_eq!(text(&[verified]), [""; 0]);
+    assert_eq!(text(&["eligibility: \"has(p.credit)\""]), [""; 0]);
+}
+
+#[test]
 fn limits_that_never_bite_are_told() {
     assert_eq!(codes_of(&["limits: [ { max: 4, window: 7d, channel: web } ]"]), ["idle-limit"]);
     assert_eq!(codes_of(&["limits: [ { max: 2, window: 7d, channel: web } ]"]), [""; 0]);
@@ -153,10 +170,11 @@ fn rivals_are_told() {
         "reason: { en: \"We think you will like it\" }",
         "labels: { en: { accept: \"Yes\", decline: \"No\" } }",
         "reach: { max_gain_share: 0.1 }",
+        "assurance: verified",
     ] {
         assert_eq!(pair(&[lines], &[lines]), ["same-offer"], "{lines}");
         let other = lines.replace("max: 2", "max: 1").replace("7d", "6d").replace("0.1", "0.2");
-        let other = other.replace("We think", "Perhaps").replace("Yes", "Fine");
+        let other = other.replace("We think", "Perhaps").replace("Yes", "Fine").replace("verified", "any");
         assert_eq!(pair(&[lines], &[&other]), [""; 0], "{lines}");
         assert_eq!(pair(&[lines], &[]), [""; 0], "{lines}");
     }

@@ -549,6 +549,57 @@ const MISTAKES: &[Mistake] = &[
         says: "unknown channel `wep`; did you mean `web`?",
     },
     Mistake {
+        name: "client_of_a_stored_attribute",
+        edit: ("{ id: zone, type: string }", "{ id: zone, type: string, client: true }"),
+        at: "client: true }
+  - { id: email",
+        says: "unknown key `client` in `attributes[]`",
+    },
+    Mistake {
+        name: "assurance_of_context",
+        edit: ("type: money, client: true }", "type: money, assurance: verified }"),
+        at: "assurance: verified }
+traits",
+        says: "unknown key `assurance` in `context[]`",
+    },
+    Mistake {
+        name: "client_without_a_truth_value",
+        edit: ("client: true", "client: browser"),
+        at: "browser",
+        says: "expected `true` or `false`, found the text `browser`",
+    },
+    Mistake {
+        name: "unknown_assurance_of_an_attribute",
+        edit: ("assurance: verified }", "assurance: verifed }"),
+        at: "verifed",
+        says: "expected one of `any`, `verified`",
+    },
+    Mistake {
+        name: "unknown_assurance_of_an_offer",
+        edit: ("    assurance: any", "    assurance: claimed"),
+        at: "claimed
+    holdout",
+        says: "expected one of `any`, `verified`",
+    },
+    Mistake {
+        name: "scenario_unknown_assurance",
+        edit: ("assurance: claimed", "assurance: verfied"),
+        at: "verfied",
+        says: "did you mean `verified`",
+    },
+    Mistake {
+        name: "scenario_window_that_ends_before_it_begins",
+        edit: ("until: 2012-02-03T20:00:00Z", "until: 2012-02-03T07:00:00Z"),
+        at: "{ from: 2012-02-03T08:00:00Z",
+        says: "the send window ends before it begins",
+    },
+    Mistake {
+        name: "scenario_window_of_a_placement",
+        edit: ("send_window: {", "placements: [home_hero], send_window: {"),
+        at: "{ from: 2012-02-03T08:00:00Z",
+        says: "`send_window` is for open questions",
+    },
+    Mistake {
         name: "scenario_two_expectations",
         edit: ("silent: contact_policy }", "silent: contact_policy, winners: [] }"),
         at: "{ placement: home_hero, silent",

@@ -37,6 +37,29 @@ fn the_parser_reads_exactly_the_keys_of_the_table() {
 }
 
 #[test]
+fn rules_say_which_identities_are_shared() {
+    use crate::domain::Sharing::{self, Shared, Unique};
+    let sharing = |declared: &str, name: &str| -> Result<Sharing, String> {
+        let text = format!("settings: {{ currency: GBP }}\nidentities:\n{declared}\n");
+        let rules = compile_text(&text).map_err(|errors| errors.errors[0].to_string())?;
+        Ok(rules.schema.identity_by_name(name).unwrap().sharing)
+    };
+    for (declared, name, wanted) in [
+        ("  - { id: till }", "phone", Shared),
+        ("  - { id: till }", "till", Unique),
+        ("  - { id: till, shared: true, format: phone }", "till", Shared),
+        ("  - { id: phone, shared: false }", "phone", Unique),
+        ("  - { id: email, shared: true }", "email", Shared),
+    ] {
+        assert_eq!(sharing(declared, name), Ok(wanted), "{declared}");
+    }
+    for kept in ["match", "visitor_id"] {
+        let refused = sharing(&format!("  - {{ id: {kept}, shared: true }}"), kept);
+        assert!(refused.is_err_and(|why| why.contains("is built in")), "{kept}");
+    }
+}
+
+#[test]
 fn no_key_stands_twice_in_a_section() {
     for section in SECTIONS {
         let mut names: Vec<&str> = section.names().collect();
@@ -57,9 +80,27 @@ fn the_committed_reference_is_the_generated_one() {
     assert_eq!(committed, reference(), "run the tests with `WRITE_REFERENCE=1` to write docs/rules.md");
 }
 
+#[test]
+fn days_to_a_verified_date_are_verified_too() {
+    let text = |more: &str| {
+        SAMPLE
+            .replace("{ id: birthday, type: date, pii: true }", "{ id: birthday, type: date, assurance: verified }")
+            .replace("days_to_anniversary: birthday }", &format!("days_to_anniversary: birthday{more} }}"))
+    };
+    let verified = |text: &str| {
+        let rules = compile_text(text).unwrap_or_else(|e| panic!("{:#?}", e.errors));
+        rules.schema.attributes[rules.schema.by_name["p.days_to_birthday"].index()].verified
+    };
+    assert!(!verified(SAMPLE));
+    assert!(verified(&text("")));
+    assert!(!verified(&text(", assurance: any")), "its author says so");
+}
+
 mod sample {
     use crate::{
-        domain::{Date, OutcomeSet, OutcomeType, Permission, Purpose, Reason, SilenceReason, Timestamp, Value},
+        domain::{
+            Assurance, Date, OutcomeSet, OutcomeType, Permission, Purpose, Reason, SilenceReason, Timestamp, Value,
+        },
         rules::{
             ChannelKind, DataTemplate, Need, Number, Scope, Window,
             scenario::{Expectation, Scenario},
@@ -74,7 +115,7 @@ mod sample {
     fn settings_and_schema() {
         let rules = sample();
         assert_eq!(rules.currency.code(), "GBP");
-        assert_eq!(rules.schema.identities.len(), 9);
+        assert_eq!(rules.schema.identities.len(), 11);
         assert_eq!(rules.schema.events.len(), 19);
         let names: Vec<&str> = rules.schema.attributes.iter().map(|a| &*a.full_name).collect();
         assert!(names.is_sorted(), "{names:?}");
@@ -90,6 +131,12 @@ mod sample {
         let trait_of = |name: &str| &rules.schema.attributes[rules.schema.by_name[name].index()];
         assert!(trait_of("p.orders").behavioural);
         assert!(!trait_of("p.has_open_complaint").behavioural);
+        let slots = |wanted: fn(&crate::domain::AttributeDef) -> bool| -> Vec<&str> {
+            rules.schema.attributes.iter().filter(|def| wanted(def)).map(|def| &*def.full_name).collect()
+        };
+        assert_eq!(slots(|def| def.client), ["ctx.basket_value"]);
+        assert_eq!(slots(|def| def.verified), ["p.credit"]);
+        assert_eq!(rules.schema.verified, [rules.schema.by_name["p.credit"]]);
     }
 
     #[test]
@@ -157,6 +204,11 @@ mod sample {
         assert_eq!(profile.consents.len(), 2);
         assert_eq!(request.page_consent.marketing, Permission::Denied);
         assert_eq!((request.placements[0].count, request.placements[1].count), (0, 1));
+        assert_eq!(request.assurance, Assurance::Verified);
+        let waits = &rules.scenarios[1].request;
+        assert_eq!((waits.assurance, &*rules.scenarios[1].name), (Assurance::Claimed, "the mail waits"));
+        let half_a_day = waits.send_window.until.zip(waits.send_window.from).map(|(until, from)| until.0 - from.0);
+        assert_eq!(half_a_day, Some(DAY_US / 2));
         assert!(matches!(&expect[1], Expectation::Dropped { reason: Reason::RecentlyDeclined, .. }));
         assert!(matches!(&expect[2], Expectation::Silent { reason: SilenceReason::ContactPolicy, .. }));
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{
         Assurance, AttrId, ChannelId, Identity, IdentityHash, IdentityTypeId, Intent, ItemId, OfferId, PageConsent,
-        PlacementAsk, PlacementId, Purpose, Request, SendWindow, Timestamp, Trace, Value, View, VisitorId,
+        PlacementAsk, PlacementId, Purpose, Request, SendWindow, Sharing, Timestamp, Trace, Value, View, VisitorId,
     },
     store::StoreError,
 };
@@ -90,7 +90,8 @@ pub(super) fn read_request(r: &mut Reader<'_>, version: u8) -> Result<Request, S
 }
 
 fn read_identity(r: &mut Reader<'_>) -> Result<Identity, StoreError> {
-    Ok(Identity { kind: IdentityTypeId(r.u32()?), value: "".into(), hash: IdentityHash(r.u128()?) })
+    let (kind, hash) = (IdentityTypeId(r.u32()?), IdentityHash(r.u128()?));
+    Ok(Identity { kind, value: "".into(), hash, sharing: Sharing::Unique })
 }
 
 fn read_placement(r: &mut Reader<'_>) -> Result<PlacementAsk, StoreError> {

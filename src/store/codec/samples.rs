@@ -196,6 +196,7 @@ fn request() -> impl Strategy<Value = Request> {
         kind: IdentityTypeId(kind),
         value,
         hash: IdentityHash(hash),
+        sharing: Default::default(),
     });
     let ask = (any::<u32>(), text(), any::<u16>()).prop_map(|(id, name, count)| PlacementAsk {
         id: PlacementId(id),
@@ -214,7 +215,9 @@ fn request() -> impl Strategy<Value = Request> {
         select(vec![View::Render, View::Agent, View::Full]),
         select(vec![Trace::None, Trace::Summary, Trace::Full]),
     );
-    let rest = (any::<u32>(), text(), text(), vec(text(), 0..3), option::of(moment()));
+    let window = (option::of(moment()), option::of(moment())).prop_map(|(from, until)| SendWindow { from, until });
+    let new = (option::of(any::<u128>().prop_map(VisitorId)), window);
+    let rest = (any::<u32>(), text(), text(), vec(text(), 0..3), option::of(moment()), new);
     let overrides = vec((any::<u32>().prop_map(AttrId), value()), 0..3);
     (who, purpose, context, consents, excluded, how, rest, overrides).prop_map(
         |(who, purpose, context, page_consent, excluded, how, rest, overrides)| Request {
@@ -237,8 +240,8 @@ fn request() -> impl Strategy<Value = Request> {
             languages: rest.3,
             as_of: rest.4,
             overrides,
-            visitor: None,
-            send_window: SendWindow::default(),
+            visitor: rest.5.0,
+            send_window: rest.5.1,
         },
     )
 }

@@ -252,8 +252,12 @@ fn rule_files_come_back() {
 fn values_of_identities_are_not_in_a_decision() {
     let mut record = samples_record();
     let hash = crate::domain::IdentityHash(3);
-    record.request.identities =
-        vec![crate::domain::Identity { kind: Default::default(), value: "someone@example.com".into(), hash }];
+    record.request.identities = vec![crate::domain::Identity {
+        kind: Default::default(),
+        value: "someone@example.com".into(),
+        hash,
+        sharing: Default::default(),
+    }];
     record.request.session_id = "session-of-someone".into();
     let (public, personal) = encode_decision(&record);
     let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
@@ -274,6 +278,24 @@ fn a_decision_from_before_there_were_pauses_is_read() {
     record.pauses = std::sync::Arc::new(crate::domain::Pauses { version: 300, list: Vec::new() });
     let (public, personal) = encode_decision(&record);
     assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.pauses.version, 300);
+}
+
+#[test]
+fn a_decision_from_before_there_were_visitors_is_read() {
+    let mut record = samples_record();
+    record.request.session_id = "of someone".into();
+    record.request.visitor = None;
+    record.request.send_window = Default::default();
+    let (public, personal) = encode_decision(&record);
+    let mut request = Vec::new();
+    super::request::write_request(&mut Writer::new(&mut request), &record.request);
+    // version 1 ended without the visitor and the two ends of the send window
+    let (kept, new) = personal.split_at(1 + request.len() - 3);
+    assert_eq!((personal[0], &new[..3]), (2, &[0, 0, 0][..]));
+    let old = [&[1], &kept[1..], &new[3..]].concat();
+    let read = decode_decision(&public, Some(&old)).unwrap().record;
+    assert_eq!(read.request, decode_decision(&public, Some(&personal)).unwrap().record.request);
+    assert_eq!((read.request.visitor, &*read.request.session_id), (None, "of someone"));
 }
 
 #[test]

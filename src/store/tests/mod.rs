@@ -7,4 +7,5 @@ pub(super) mod faulty;
 mod ledger;
 mod memory;
 mod revisions;
+mod sharing;
 mod support;

@@ -11,6 +11,7 @@ pub const OFFER: OfferId = OfferId(11);
 pub const CHANNEL: ChannelId = ChannelId(5);
 pub const CUSTOMER_ID: IdentityTypeId = IdentityTypeId(1);
 pub const EMAIL: IdentityTypeId = IdentityTypeId(2);
+pub const PHONE: IdentityTypeId = IdentityTypeId(3);
 
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -21,7 +22,8 @@ pub fn config(dir: &Path) -> StoreConfig {
 }
 
 pub fn identity(store: &Store, kind: IdentityTypeId, value: &str) -> Identity {
-    Identity { kind, value: value.into(), hash: store.identity_hash(kind, value) }
+    let sharing = if kind == PHONE { Sharing::Shared } else { Sharing::Unique };
+    Identity { kind, value: value.into(), hash: store.identity_hash(kind, value), sharing }
 }
 
 pub fn event(id: u128, at: Timestamp, kind: EventKind) -> Event {

@@ -290,3 +290,28 @@ fn every_example_of_the_reference_is_true() {
         assert!(order::FUNCTIONS.contains(name) || order::METHODS.contains(name), "`{name}` is not a function");
     }
 }
+
+#[test]
+fn what_is_not_read_is_unknown_a_set_too() {
+    let world =
+        World::new().with("p.tags", set(&["gold"])).with("p.age", Value::Int(30)).hiding("p.tags").hiding("p.age");
+    for text in [
+        "p.age > 3",
+        "!(p.age > 3)",
+        "'gold' in p.tags",
+        "!('gold' in p.tags)",
+        "!('silver' in p.tags)",
+        "p.country in p.tags",
+        "size(p.tags) >= 0",
+        "p.tags.exists(t, t == 'gold')",
+        "p.tags.exists(t, t.startsWith('g'))",
+        "p.tags.all(t, size(t) > 1)",
+        "['gold', 'tea'].exists(t, t in p.tags)",
+        "size(p.tags.filter(t, t != 'x')) == 1",
+    ] {
+        assert_eq!(world.truth(text), Unknown, "{text}");
+    }
+    for text in ["has(p.tags)", "has(p.age)"] {
+        assert_eq!(world.truth(text), False, "{text}");
+    }
+}

@@ -19,6 +19,8 @@ pub struct World {
     pub segments: HashMap<Arc<str>, SegmentSource>,
     pub macros: HashMap<Arc<str>, SegmentSource>,
     pub values: HashMap<String, Value>,
+    /// What is not read, whether there is a value or not.
+    pub hidden: Vec<&'static str>,
 }
 
 pub fn origin(text: &str) -> Origin {
@@ -69,11 +71,16 @@ impl World {
                 verified: false,
             });
         }
-        Self { schema, segments: HashMap::new(), macros: HashMap::new(), values: HashMap::new() }
+        Self { schema, segments: HashMap::new(), macros: HashMap::new(), values: HashMap::new(), hidden: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.values.insert(name.into(), value);
+        self
+    }
+
+    pub fn hiding(mut self, name: &'static str) -> Self {
+        self.hidden.push(name);
         self
     }
 
@@ -113,11 +120,15 @@ impl World {
     /// Runs something on the facts of the values.
     pub fn facts<T>(&self, run: impl FnOnce(&Facts<'_>) -> T) -> T {
         let mut request = Request::default();
-        let mut cells = vec![Cell::Missing; self.schema.attributes.len()];
+        let blank = |def: &AttributeDef| if def.kind == AttributeType::Set { Cell::EmptySet } else { Cell::Missing };
+        let mut cells: Vec<Cell> = self.schema.attributes.iter().map(blank).collect();
         for (name, value) in &self.values {
             let slot = self.schema.by_name[name.as_str()];
             cells[slot.index()] = Cell::Context(request.context.len() as u16);
             request.context.push((AttrId(0), value.clone()));
+        }
+        for name in &self.hidden {
+            cells[self.schema.by_name[*name].index()] = Cell::Unverified;
         }
         let profile = Profile::default();
         run(&Facts { cells: &cells, schema: &self.schema, profile: &profile, request: &request, now: NOW })

@@ -1,6 +1,9 @@
 //! A schema of every type, and authors and customers drawn by chance.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     domain::{
@@ -129,6 +132,8 @@ pub fn compile(text: &str, schema: &Schema) -> Option<Arc<Condition>> {
 /// One who asks.
 pub struct Person {
     pub values: HashMap<&'static str, Value>,
+    /// What is not read, whether there is a value or not.
+    pub hidden: HashSet<&'static str>,
     pub now: Timestamp,
 }
 
@@ -136,8 +141,13 @@ impl Person {
     pub fn draw(dice: &mut Dice) -> Self {
         let mut values = HashMap::new();
         let absent = dice.pick(&[1, 3, 6, 20]);
+        let hiding = dice.pick(&[0, 0, 2, 10]);
+        let mut hidden = HashSet::new();
         let now = Timestamp(NOW + dice.pick(&[0, 0, 1, -1, DAY_US, 400 * DAY_US]));
         for (name, kind) in ATTRIBUTES {
+            if dice.roll(20) < hiding {
+                hidden.insert(name);
+            }
             if dice.roll(20) < absent {
                 continue;
             }
@@ -170,7 +180,7 @@ impl Person {
             };
             values.insert(name, value);
         }
-        Self { values, now }
+        Self { values, hidden, now }
     }
 
     pub fn facts<T>(&self, schema: &Schema, run: impl FnOnce(&Facts<'_>) -> T) -> T {
@@ -186,6 +196,11 @@ impl Person {
                 request.context.push((def.id, value.clone()));
             } else if def.default.is_some() {
                 cells[def.slot.index()] = Cell::Default;
+            } else if def.kind == AttributeType::Set {
+                cells[def.slot.index()] = Cell::EmptySet;
+            }
+            if self.hidden.contains(&*def.full_name) {
+                cells[def.slot.index()] = Cell::Unverified;
             }
         }
         let profile = Profile::default();
@@ -193,8 +208,9 @@ impl Person {
     }
 
     pub fn reference(&self, question: &Question) -> Truth {
-        let value = |name: &str| self.values.get(name).cloned().or_else(|| default(name));
-        let is_set = |name: &str| matches!(name, "p.tags" | "p.groups");
+        let is_read = |name: &str| !self.hidden.contains(name);
+        let value = |name: &str| self.values.get(name).cloned().or_else(|| default(name)).filter(|_| is_read(name));
+        let is_set = |name: &str| matches!(name, "p.tags" | "p.groups") && is_read(name);
         Reference { value: &value, is_set: &is_set, now_us: self.now.0 }.truth(question)
     }
 }

@@ -1,0 +1,100 @@
+//! What is shown of a person who is not verified: enough to ask "does it end in
+//! 0123?", not enough to learn anything from.
+//!
+//! What is hidden is always `***`, however long it is. Pure.
+
+use crate::domain::{Value, schema::IdentityFormat};
+
+const HIDDEN: &str = "***";
+/// Digits of a phone number that are shown: never more than half.
+const PHONE_SHOWN: usize = 4;
+/// Most characters of another id that are shown: never more than a third.
+const OPAQUE_SHOWN_MAX: usize = 3;
+
+/// An identity's value: of an e-mail address the first letters and the last
+/// label, of a phone number the last four digits, of any other the last three
+/// characters, at most a third of it.
+pub fn identity(format: IdentityFormat, value: &str) -> String {
+    match format {
+        IdentityFormat::Email => email(value),
+        IdentityFormat::Phone => last(value, PHONE_SHOWN, 2),
+        IdentityFormat::Opaque | IdentityFormat::Visitor | IdentityFormat::Match => last(value, OPAQUE_SHOWN_MAX, 3),
+    }
+}
+
+/// A personal attribute's value: its first letter; of what is no text, nothing.
+pub fn attribute(value: &Value) -> String {
+    match value {
+        Value::Text(text) => first(text),
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+fn email(value: &str) -> String {
+    let Some((local, domain)) = value.split_once('@') else { return HIDDEN.to_owned() };
+    let Some((name, end)) = domain.rsplit_once('.') else { return HIDDEN.to_owned() };
+    format!("{}@{}.{end}", first(local), first(name))
+}
+
+/// The first character, when it is a letter; a digit may be much of a number.
+fn first(text: &str) -> String {
+    let letter = text.chars().next().filter(|c| c.is_alphabetic());
+    letter.into_iter().chain(HIDDEN.chars()).collect()
+}
+
+/// The last characters, at most so many and at most that part of all.
+fn last(text: &str, shown_max: usize, part: usize) -> String {
+    let len = text.chars().count();
+    let shown = shown_max.min(len / part);
+    HIDDEN.chars().chain(text.chars().skip(len - shown)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_are_shown() {
+        let email = |value| identity(IdentityFormat::Email, value);
+        assert_eq!(email("ben.12346@example.com"), "b***@e***.com");
+        assert_eq!(email("a@b.de"), "a***@b***.de");
+        assert_eq!(email("77@shop.co.uk"), "***@s***.uk");
+        assert_eq!(email("élan@example.org"), "é***@e***.org");
+        for odd in ["", "nothing", "@", "a@b"] {
+            assert_eq!(email(odd), "***", "{odd}");
+        }
+        let phone = |value| identity(IdentityFormat::Phone, value);
+        assert_eq!(phone("+447700900123"), "***0123");
+        assert_eq!(phone("+4930123"), "***0123");
+        let opaque = |value| identity(IdentityFormat::Opaque, value);
+        for (value, shown) in [("", "***"), ("ab", "***"), ("abc", "***c"), ("12748", "***8"), ("123456789", "***789")]
+        {
+            assert_eq!(opaque(value), shown);
+        }
+        assert_eq!(opaque(&"x".repeat(256)), "***xxx");
+        assert_eq!(attribute(&Value::Text("Ben".into())), "B***");
+        assert_eq!(attribute(&Value::Text("+447700900123".into())), "***");
+        for hidden in [Value::Text("".into()), Value::Int(1964), Value::Bool(true)] {
+            assert_eq!(attribute(&hidden), "***");
+        }
+    }
+
+    #[test]
+    fn lengths_do_not_show() {
+        for format in [IdentityFormat::Email, IdentityFormat::Phone, IdentityFormat::Opaque] {
+            let masked = |len: usize| identity(format, &format!("{}@{}.com", "b".repeat(len), "e".repeat(len)));
+            assert!((9..60).all(|len| masked(len) == masked(9)), "{format:?}");
+        }
+        let masked = |len: usize| attribute(&Value::Text("B".repeat(len).into()));
+        assert!((1..200).all(|len| masked(len) == masked(1)));
+    }
+
+    #[test]
+    fn never_more_than_a_third_of_an_id_or_half_a_number_shows() {
+        for len in 0..40 {
+            let value: String = (0..len).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+            let shown = |format| identity(format, &value).chars().count() - HIDDEN.len();
+            assert!(shown(IdentityFormat::Opaque) <= len / 3 && shown(IdentityFormat::Phone) <= len / 2, "{value}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a call goes once it was let in.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::http::{Request, Response, header::CONTENT_TYPE};
+use tonic::{body::Body, service::Routes};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, Service};
+
+use crate::{
+    grpc::{Api, BROWSER_BYTES_MAX, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX},
+    proto::{
+        decision_service_server::DecisionServiceServer, event_service_server::EventServiceServer,
+        ruleset_service_server::RulesetServiceServer,
+    },
+};
+
+use super::wire::Wire;
+
+/// The decision service.
+pub const DECISIONS: &str = "/rapport.v1.DecisionService/";
+const EVENTS: &str = "/rapport.v1.EventService/";
+/// Calls whose messages may carry rule files; every other message is short.
+pub const WITH_FILES: [&str; 3] = [
+    "/rapport.v1.RulesetService/ValidateRevision",
+    "/rapport.v1.RulesetService/EvaluateReach",
+    "/rapport.v1.RulesetService/PublishRevision",
+];
+
+/// Every gRPC service and every route, each for messages of its size.
+#[derive(Clone)]
+pub struct Calls {
+    /// The decision service, called without the detour over the routes.
+    pub decisions: DecisionServiceServer<Api>,
+    /// The service of the rules for messages that may carry rule files.
+    pub rules: RulesetServiceServer<Api>,
+    /// Everything.
+    pub routes: Routes,
+    decisions_for_browsers: DecisionServiceServer<Api>,
+    events_for_browsers: EventServiceServer<Api>,
+}
+
+type Answer = Result<Response<Body>, Infallible>;
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Calls {
+    /// Over these calls, with no routes yet.
+    pub fn new(api: &Api) -> Self {
+        Self {
+            decisions: DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            rules: RulesetServiceServer::new(api.clone()).max_decoding_message_size(RULES_BYTES_MAX),
+            routes: Routes::default(),
+            decisions_for_browsers: DecisionServiceServer::new(api.clone())
+                .max_decoding_message_size(BROWSER_BYTES_MAX),
+            events_for_browsers: EventServiceServer::new(api.clone()).max_decoding_message_size(BROWSER_BYTES_MAX),
+        }
+    }
+
+    /// The same with these routes.
+    pub fn over(self, routes: Routes) -> Self {
+        Self { routes, ..self }
+    }
+
+    /// Answers a call however it is written.
+    pub async fn answer(mut self, wire: Wire, mut request: Request<Body>) -> Answer {
+        match wire {
+            Wire::Json | Wire::Grpc => self.call(request).await,
+            Wire::GrpcWeb(encoding) => {
+                // what follows compares whole content types
+                request.headers_mut().insert(CONTENT_TYPE, encoding.content_type());
+                GrpcWebLayer::new().layer(self).call(request).await
+            }
+        }
+    }
+
+    fn call_grpc(&mut self, request: Request<Body>) -> Answering {
+        let path = request.uri().path();
+        match Caller::of(request.extensions()) {
+            Caller::Browser(_) if path.starts_with(DECISIONS) => self.decisions_for_browsers.call(request),
+            Caller::Browser(_) if path.starts_with(EVENTS) => self.events_for_browsers.call(request),
+            _ if path.starts_with(DECISIONS) => self.decisions.call(request),
+            _ if WITH_FILES.contains(&path) => self.rules.call(request),
+            _ => self.call_route(request),
+        }
+    }
+
+    fn call_route(&self, request: Request<Body>) -> Answering {
+        let mut routes = self.routes.clone();
+        Box::pin(async move { routes.call(request).await })
+    }
+}
+
+impl Service<Request<Body>> for Calls {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        match Wire::of(request.headers()) {
+            Wire::Json => self.call_route(request),
+            Wire::Grpc | Wire::GrpcWeb(_) => self.call_grpc(request),
+        }
+    }
+}
