@@ -57,6 +57,8 @@ full-service: ## measure the service against an echo, every run of benches/READM
 	$(CARGO) bench --locked --profile dist --bench service -- layouts --pin none
 	$(CARGO) bench --locked --profile dist --bench service -- scrape
 	$(CARGO) bench --locked --profile dist --bench service -- rss --seconds 600
+	$(CARGO) bench --locked --profile dist --bench service -- batch --questions 1000000
+	$(CARGO) bench --locked --profile dist --bench service -- batch --questions 1000000 --option=--present
 
 full-sample: ## build the sample again: make full-sample FROM=online_retail.parquet
 	python3 examples/retail/build.py $(FROM)

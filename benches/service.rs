@@ -494,6 +494,15 @@ impl Bench {
 /// The least of the pure pipeline's rate that a batch must reach.
 const BATCH_RATIO_MIN: f64 = 0.5;
 
+/// The most that the command may grow while its questions double, KiB: nothing
+/// it keeps grows with them.
+const CLIENT_GROWTH_KIB_MAX: u64 = 16 << 10;
+/// The most that the service may grow meanwhile, KiB.
+const SERVICE_GROWTH_KIB_MAX: u64 = 64 << 10;
+/// What it may grow besides by the request ids it remembers of decisions that
+/// are presented, KiB; that is their bound.
+const REQUEST_IDS_KIB_MAX: u64 = 200 << 10;
+
 /// The pure pipeline and a batch in turn; each batch against the pure runs
 /// before and after it.
 fn batch(options: &Options, count: usize, batch_options: &[String]) -> anyhow::Result<Report> {
@@ -516,13 +525,17 @@ fn batch(options: &Options, count: usize, batch_options: &[String]) -> anyhow::R
     let title = format!("batch: {count} open questions about 1000 sample customers, {cores} cores, {batch_options:?}");
     let mut report = Report::new(title, columns);
     // loads every profile and warms both up
-    shop.ask(&service, &shop.questions(1_000)?, &batch_options)?;
-    let file = shop.questions(count)?;
-    let mut before = shop.pure(count, rapport::domain::Intent::Preview)?;
+    shop.ask(&service, &shop.questions(0, 1_000)?, &batch_options)?;
+    let intent = match batch_options.contains(&"--present") {
+        true => rapport::domain::Intent::Present,
+        false => rapport::domain::Intent::Preview,
+    };
+    let mut before = shop.pure(count, intent)?;
     let (mut ratios, mut first) = (Vec::new(), None);
-    for run in 0..options.runs {
-        let ran = shop.ask(&service, &file, &batch_options)?;
-        let after = shop.pure(count, rapport::domain::Intent::Preview)?;
+    let runs = options.runs;
+    for run in 0..runs {
+        let ran = shop.ask(&service, &shop.questions(run + 1, count)?, &batch_options)?;
+        let after = shop.pure(count, intent)?;
         let pure = (before.rate + after.rate) / 2.0;
         let ratio = ran.rate / pure;
         ratios.push(ratio);
@@ -551,13 +564,16 @@ fn batch(options: &Options, count: usize, batch_options: &[String]) -> anyhow::R
     let ([answered, silent], pure) = first.unwrap_or_default();
     report.note(
         format!(
-            "over the pure pipeline: {}; {answered} answered, {silent} silent, {pure} answered by the pure pipeline",
+            "over the pure pipeline (`rank` and `compose` with {intent:?} tokens, nothing reserved, recorded or sent; the \
+             batch does all of that and reads and writes files): {}; {answered} answered, {silent} silent, {pure} answered by the pure pipeline",
             quartiles(ratio, 3)
         ),
         json!({"ratio": ratio, "answered": answered, "silent": silent, "pure_answered": pure}),
     );
+    batch_memory(&mut report, (&shop, &service), (runs + 1, count, &batch_options))?;
     // single calls alone, then beside a batch
     let time = Duration::from_secs(options.seconds);
+    let file = shop.questions(runs + 3, count)?;
     let alone = runtime.block_on(shop.single(&service, |passed| passed > time))?;
     let beside = thread::scope(|scope| {
         let asking = scope.spawn(|| shop.ask(&service, &file, &batch_options));
@@ -574,6 +590,34 @@ fn batch(options: &Options, count: usize, batch_options: &[String]) -> anyhow::R
         report.invalid(format!("{:.3} of the pure pipeline's rate, under {BATCH_RATIO_MIN}", ratio.median));
     }
     Ok(report)
+}
+
+/// What the command and the service grow by while the questions double.
+fn batch_memory(
+    report: &mut Report,
+    (shop, service): (&Shop, &loadgen::target::Target),
+    (run, count, batch_options): (usize, usize, &[&str]),
+) -> anyhow::Result<()> {
+    let once = shop.ask(service, &shop.questions(run, count)?, batch_options)?;
+    let service_once = rss_kib(service.pid)?;
+    let twice = shop.ask(service, &shop.questions(run + 1, 2 * count)?, batch_options)?;
+    let client = twice.client_rss_kib.saturating_sub(once.client_rss_kib);
+    let grown = rss_kib(service.pid)?.saturating_sub(service_once);
+    report.note(
+        format!(
+            "from {count} to {} questions the command grows by {client} KiB, the service by {grown} KiB",
+            2 * count
+        ),
+        json!({"client_growth_kib": client, "service_growth_kib": grown}),
+    );
+    let presents = batch_options.contains(&"--present");
+    let service_max = SERVICE_GROWTH_KIB_MAX + if presents { REQUEST_IDS_KIB_MAX } else { 0 };
+    if client > CLIENT_GROWTH_KIB_MAX || grown > service_max {
+        report.invalid(format!(
+            "the command grows by {client} KiB, the service by {grown} KiB, over {CLIENT_GROWTH_KIB_MAX} or {service_max}"
+        ));
+    }
+    Ok(())
 }
 
 /// A response about as large as a real one, where there is none to copy.

@@ -52,7 +52,8 @@ pub struct ServeArgs {
     /// File of API keys, a `name role sha256hex` a line
     #[arg(long, env = "RAPPORT_API_KEYS", value_name = "FILE")]
     pub api_keys: Option<PathBuf>,
-    /// Serve other hosts without API keys
+    /// Serve other hosts without API keys, whatever name they call by: only where
+    /// no browser can reach
     #[arg(long, env = "RAPPORT_INSECURE", num_args = 0..=1, default_missing_value = "true")]
     pub insecure: Option<bool>,
     /// Serving threads [default: one per core]

@@ -136,11 +136,13 @@ impl Shop {
         target::launch(command, &self.dir.path().join("stderr.log"), "rapport".to_owned())
     }
 
-    /// Writes a file of so many open questions, about everybody in turn.
-    pub fn questions(&self, count: usize) -> anyhow::Result<PathBuf> {
+    /// Writes the file of a run: so many open questions, about everybody in turn.
+    /// Each run begins with another person: request ids are derived from the
+    /// content, so that no run is answered from what another one left.
+    pub fn questions(&self, run: usize, count: usize) -> anyhow::Result<PathBuf> {
         let path = self.dir.path().join("in.ndjson");
         let mut out = BufWriter::new(File::create(&path)?);
-        for person in self.people.iter().cycle().take(count) {
+        for person in self.people.iter().cycle().skip(run).take(count) {
             writeln!(out, "{}", json!({"identities": [{"type": "customer_id", "value": person.id}]}))?;
         }
         out.flush()?;
@@ -152,16 +154,23 @@ impl Shop {
     pub fn pure(&self, count: usize, intent: Intent) -> anyhow::Result<Pure> {
         let threads = cores()?.len();
         let now = now()?;
+        let requests: Vec<Request> =
+            self.people.iter().map(|person| Request { intent, ..person.request.clone() }).collect();
+        let requests = &requests;
         let started = Instant::now();
         let answered = thread::scope(|scope| {
-            let work = |first: usize| move || self.share((first..count).step_by(threads), (now, intent));
+            let work = |first: usize| move || self.share((first..count).step_by(threads), (now, requests, intent));
             let running: Vec<_> = (0..threads).map(|first| scope.spawn(work(first))).collect();
             running.into_iter().map(|one| one.join().unwrap_or_default()).sum()
         });
         Ok(Pure { rate: count as f64 / started.elapsed().as_secs_f64(), answered })
     }
 
-    fn share(&self, numbers: impl Iterator<Item = usize>, (now, intent): (Timestamp, Intent)) -> u64 {
+    fn share(
+        &self,
+        numbers: impl Iterator<Item = usize>,
+        (now, requests, intent): (Timestamp, &[Request], Intent),
+    ) -> u64 {
         let (mut scratch, mut answered) = (Scratch::default(), 0);
         let signer = self.keys.newest(match intent {
             Intent::Present => Purpose::Present,
@@ -175,7 +184,7 @@ impl Shop {
                 snapshot: &self.snapshot,
                 profile: &person.profile.profile,
                 matched: Match::Known,
-                request: &person.request,
+                request: &requests[number % requests.len()],
                 now,
                 decision_id: DecisionId::new(now.0.unsigned_abs() / 1_000, random),
                 reservations: &[],
@@ -213,8 +222,10 @@ impl Shop {
     /// Asks a file of questions.
     pub fn ask(&self, service: &Target, questions: &Path, options: &[&str]) -> anyhow::Result<Ran> {
         let out = self.dir.path().join("out.ndjson");
-        if out.exists() {
-            fs::remove_file(&out)?;
+        for written in [&out, &self.dir.path().join("out.ndjson.run")] {
+            if written.exists() {
+                fs::remove_file(written)?;
+            }
         }
         let before_ns = cpu_ns(service.pid)?;
         let started = Instant::now();

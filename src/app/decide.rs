@@ -113,6 +113,11 @@ impl App {
     /// Answers a question afresh.
     pub(super) async fn answer(&self, question: Question<'_>) -> Decision {
         let gathered = self.gather(&question.request).await;
+        self.answer_gathered(question, gathered)
+    }
+
+    /// Answers a question with what was gathered for it.
+    pub(super) fn answer_gathered(&self, question: Question<'_>, gathered: Gathered) -> Decision {
         WORKER.with(|worker| match worker.try_borrow_mut() {
             Ok(mut worker) => self.decide_now(question, gathered, &mut worker),
             Err(_) => self.decide_now(question, gathered, &mut Worker::default()),

@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
-    domain::{Degraded, DegradedSet, Identity, Match, Request},
+    domain::{Degraded, DegradedSet, Identity, Match, Profile, Request, Sharing},
     store::{HotProfile, Resolved},
 };
 
@@ -20,6 +22,68 @@ pub(super) struct Gathered {
     pub customer: Option<Arc<HotProfile>>,
     /// What was wrong.
     pub degraded: DegradedSet,
+}
+
+/// What led to a profile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FoundBy {
+    /// Whom the question names, be it a visitor alone.
+    Name,
+    /// The visitor beside somebody who is named.
+    Visit,
+}
+
+/// Who a question is about.
+struct Asked<'a> {
+    named: &'a [Identity],
+    visitor: &'a [Identity],
+    /// Those named by what is one person's; only filled beside a visitor.
+    unique: SmallVec<[Identity; 2]>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(request: &'a Request) -> Self {
+        let visits = request.visitor.is_some() && !request.identities.is_empty();
+        let (named, visitor) = request.identities.split_at(request.identities.len() - usize::from(visits));
+        let unique = match visitor {
+            [] => SmallVec::new(),
+            _ => named.iter().filter(|one| one.sharing == Sharing::Unique).cloned().collect(),
+        };
+        Self { named, visitor, unique }
+    }
+
+    /// What is looked up until one settles it: whom a unique identity names
+    /// decides, then the visitor, then who holds a shared one.
+    fn steps(&self) -> SmallVec<[(&[Identity], FoundBy); 3]> {
+        match (self.named, self.visitor) {
+            (named, []) => smallvec![(named, FoundBy::Name)],
+            ([], visitor) => smallvec![(visitor, FoundBy::Name)],
+            (named, visitor) => {
+                smallvec![(&self.unique[..], FoundBy::Name), (visitor, FoundBy::Visit), (named, FoundBy::Name)]
+            }
+        }
+    }
+
+    /// Whether a step tells who it is. More than one person uses a browser: a
+    /// visitor beside somebody who is named counts only where nothing but visits
+    /// made the profile, or where it holds what was named.
+    fn settled(&self, resolved: Resolved, customer: Option<&HotProfile>, found_by: FoundBy) -> bool {
+        let is_named = |profile: &Profile| {
+            let holds = |one: &Identity| profile.identities.iter().any(|i| i.kind == one.kind && i.value == one.value);
+            profile.is_only_visited() || self.named.iter().any(holds)
+        };
+        let fits = found_by == FoundBy::Name || customer.is_none_or(|customer| is_named(&customer.profile));
+        resolved != Resolved::Unknown && fits
+    }
+
+    fn gathered(&self, resolved: Resolved, customer: Option<Arc<HotProfile>>) -> Gathered {
+        let named = !self.named.is_empty() || !self.visitor.is_empty();
+        let matched = match (resolved, &customer) {
+            (Resolved::Known(_), None) => Match::New,
+            _ => matched_of(resolved, named),
+        };
+        Gathered { matched, customer, degraded: DegradedSet::default() }
+    }
 }
 
 impl App {
@@ -51,48 +115,34 @@ impl App {
 
     /// `None` when memory cannot tell.
     fn gather_hot(&self, request: &Request) -> Option<Gathered> {
-        let (named, visitor) = named(request);
-        let resolved = match (named, visitor) {
-            ([], []) => Resolved::Unknown,
-            ([], visitor) => self.resolve_hot(visitor),
-            (named, []) => self.resolve_hot(named),
-            (named, visitor) => match self.resolve_hot(named) {
-                Resolved::Unknown => self.resolve_hot(visitor),
-                known => known,
-            },
-        };
-        let customer = match resolved {
-            Resolved::NotLoaded => return None,
-            Resolved::Known(key) => Some(self.store.hot(key)?),
-            Resolved::Unknown | Resolved::Ambiguous => None,
-        };
-        let matched = matched_of(resolved, !request.identities.is_empty());
-        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
+        let asked = Asked::of(request);
+        for (identities, found_by) in asked.steps() {
+            let resolved = self.resolve_hot(identities);
+            let customer = match resolved {
+                Resolved::NotLoaded => return None,
+                Resolved::Known(key) => Some(self.store.hot(key)?),
+                Resolved::Unknown | Resolved::Ambiguous => None,
+            };
+            if asked.settled(resolved, customer.as_deref(), found_by) {
+                return Some(asked.gathered(resolved, customer));
+            }
+        }
+        Some(asked.gathered(Resolved::Unknown, None))
     }
 
     /// `None` when the store cannot be read.
     async fn gather_cold(&self, request: &Request) -> Option<Gathered> {
-        let (named, visitor) = named(request);
-        let resolved = match self.resolve(named).await.ok()? {
-            Resolved::Unknown => self.resolve(visitor).await.ok()?,
-            known => known,
-        };
-        let customer = match resolved {
-            Resolved::Known(key) => self.store.profile(key).await.ok()?,
-            _ => None,
-        };
-        let matched = if customer.is_none() && matches!(resolved, Resolved::Known(_)) {
-            Match::New
-        } else {
-            matched_of(resolved, !request.identities.is_empty())
-        };
-        Some(Gathered { matched, customer, degraded: DegradedSet::default() })
+        let asked = Asked::of(request);
+        for (identities, found_by) in asked.steps() {
+            let resolved = self.resolve(identities).await.ok()?;
+            let customer = match resolved {
+                Resolved::Known(key) => self.store.profile(key).await.ok()?,
+                _ => None,
+            };
+            if asked.settled(resolved, customer.as_deref(), found_by) {
+                return Some(asked.gathered(resolved, customer));
+            }
+        }
+        Some(asked.gathered(Resolved::Unknown, None))
     }
-}
-
-/// Who is named, and the visitor: whom the caller names decides, and the
-/// visitor only where that is nobody yet.
-fn named(request: &Request) -> (&[Identity], &[Identity]) {
-    let visits = request.visitor.is_some() && !request.identities.is_empty();
-    request.identities.split_at(request.identities.len() - usize::from(visits))
 }

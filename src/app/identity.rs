@@ -6,7 +6,7 @@ use crate::{
         CustomerKey, Identity, IdentityHash, IdentityTypeId, MatchRef, Sharing, VisitorId,
         schema::{IdentityFormat, MATCH_TYPE, VISITOR_TYPE},
     },
-    store::{Resolved, StoreError},
+    store::{Resolved, StoreError, has_only},
 };
 
 use super::{App, signing::TokenError};
@@ -49,7 +49,10 @@ impl App {
     /// What identities stand for, as far as memory knows.
     pub(super) fn resolve_hot(&self, identities: &[Identity]) -> Resolved {
         match matched_customer(identities) {
-            None => self.store.resolve_hot(identities),
+            None => match self.store.resolve_hot(identities) {
+                Resolved::Unknown => self.shared_hot(identities),
+                known => known,
+            },
             Some((customer, others)) => agreed(customer, self.store.resolve_hot(&others)),
         }
     }
@@ -60,9 +63,35 @@ impl App {
     /// The store cannot be read.
     pub(super) async fn resolve(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
         match matched_customer(identities) {
-            None => self.store.resolve(identities).await,
+            None => match self.store.resolve(identities).await? {
+                Resolved::Unknown => self.shared(identities).await,
+                known => Ok(known),
+            },
             Some((customer, others)) => Ok(agreed(customer, self.store.resolve(&others).await?)),
         }
+    }
+
+    /// Whom the shared identities name where nobody has the unique ones yet: the
+    /// one whose they become when they are written, as the store decides it.
+    fn shared_hot(&self, identities: &[Identity]) -> Resolved {
+        let Some((shared, kinds)) = beside_unique(identities) else { return Resolved::Unknown };
+        match self.store.resolve_hot(&shared) {
+            Resolved::Known(key) => match self.store.hot(key) {
+                Some(hot) if has_only(&hot.profile, &kinds) => Resolved::Known(key),
+                Some(_) => Resolved::Unknown,
+                None => Resolved::NotLoaded,
+            },
+            Resolved::NotLoaded => Resolved::NotLoaded,
+            Resolved::Unknown | Resolved::Ambiguous => Resolved::Unknown,
+        }
+    }
+
+    /// As [`App::shared_hot`], and reads what is not in memory.
+    async fn shared(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
+        let Some((shared, kinds)) = beside_unique(identities) else { return Ok(Resolved::Unknown) };
+        let Resolved::Known(key) = self.store.resolve(&shared).await? else { return Ok(Resolved::Unknown) };
+        let known = self.store.profile(key).await?.is_some_and(|hot| has_only(&hot.profile, &kinds));
+        Ok(if known { Resolved::Known(key) } else { Resolved::Unknown })
     }
 
     /// A visitor as an identity.
@@ -93,6 +122,13 @@ impl App {
         };
         Ok(Identity { kind, value: Box::default(), hash, sharing: Sharing::Unique })
     }
+}
+
+/// The shared ones among identities of which others are unique, and their types.
+fn beside_unique(identities: &[Identity]) -> Option<(Vec<Identity>, Vec<IdentityTypeId>)> {
+    let shared: Vec<Identity> = identities.iter().filter(|one| one.sharing == Sharing::Shared).cloned().collect();
+    let kinds = shared.iter().map(|one| one.kind).collect();
+    (!shared.is_empty() && shared.len() < identities.len()).then_some((shared, kinds))
 }
 
 /// The customer whom a match token names without an identity, and the other

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::domain::{LinkRef, OutcomeType, stable_hash32};
+use crate::{
+    domain::{LinkRef, OutcomeType, stable_hash32},
+    telemetry::metrics,
+};
 
 use super::{
     App, Bearer, Followed, OutcomeInput,
@@ -15,18 +18,31 @@ const COUNTED_WITHIN: Duration = Duration::from_millis(50);
 /// The most clicks that wait to be stored; more are not counted.
 pub(super) const CLICKS_WAITING_MAX: usize = 1_024;
 
+/// What a click on a link counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Click {
+    /// One of whom the link was made for.
+    Counted,
+    /// One of nobody: where it comes from are more visitors than people.
+    OfNobody,
+    /// Nothing.
+    #[default]
+    Ignored,
+}
+
 impl App {
-    /// Where a link token leads; counts the click once when `count` is set and
+    /// Where a link token leads; counts the click once, as `click` says and when
     /// the link is not of a preview. Only URLs of the current ruleset are ever
     /// answered.
-    pub async fn follow(self: &Arc<Self>, token: &str, count: bool) -> Followed {
+    pub async fn follow(self: &Arc<Self>, token: &str, click: Click) -> Followed {
         let (link, visitor, purpose) = match self.keys.link(token, self.clock.now()) {
             Ok(link) => link,
             Err(TokenError::Forged | TokenError::Preview) => return Followed::Unknown,
             Err(TokenError::Expired) => return Followed::Gone,
         };
         let Some(url) = self.target(&link) else { return Followed::Gone };
-        if count && purpose == Purpose::Present {
+        if click != Click::Ignored && purpose == Purpose::Present {
+            let visitor = visitor.filter(|_| click == Click::Counted);
             self.count_click(Presented { presentation: link.presentation, visitor }).await;
         }
         Followed::To(url)
@@ -44,7 +60,10 @@ impl App {
     /// Counts beside the redirect: a store that is slow or full must not keep
     /// the person from the page.
     async fn count_click(self: &Arc<Self>, presented: Presented) {
-        let Ok(room) = Arc::clone(&self.clicks_room).try_acquire_owned() else { return };
+        let Ok(room) = Arc::clone(&self.clicks_room).try_acquire_owned() else {
+            metrics().clicks_dropped.increment(1);
+            return;
+        };
         let app = Arc::clone(self);
         let counting = tokio::spawn(async move {
             let checked = app.outcome_of(presented, click()).map(CheckedOutcome::into_event);

@@ -1,17 +1,21 @@
 //! Who may be behind an identity, for a desktop that opens on a call.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::task::JoinSet;
 
 use crate::{
     decide::Snapshot,
-    domain::{Identity, Match, MatchRef, Profile, Sharing, Timestamp},
-    store::Resolved,
+    domain::{CustomerKey, Identity, Match, MatchRef, Profile, Sharing, Timestamp},
+    store::{HotProfile, Resolved, StoreError},
 };
 
 use super::{App, AppError, mask};
 
 /// Most customers of an answer.
 pub const MATCHES_MAX: usize = 5;
+/// Most profiles that one look-up loads at the same time.
+const LOADING_MAX: usize = 8;
 
 /// Who may be behind an identity.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub struct MaskedCustomer {
     pub match_token: String,
     /// (type, masked value); types that the rules no longer have are left out.
     pub identities: Vec<(Arc<str>, String)>,
-    /// Personal attributes by name, masked.
+    /// Personal attributes by name, masked; without those for verified persons.
     pub attributes: Vec<(Arc<str>, String)>,
     /// When the first event came.
     pub first_seen: Timestamp,
@@ -45,11 +49,8 @@ impl App {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn lookup(&self, snapshot: &Snapshot, identity: &Identity) -> Result<LookedUp, AppError> {
-        let mut found = Vec::new();
-        for key in self.store.holders(identity).await? {
-            found.extend(self.store.profile(key).await?);
-        }
+    pub async fn lookup(self: &Arc<Self>, snapshot: &Snapshot, identity: &Identity) -> Result<LookedUp, AppError> {
+        let mut found = self.profiles(self.store.holders(identity).await?).await?;
         let matched = match found.len() {
             0 => Match::New,
             1 => Match::Known,
@@ -59,6 +60,30 @@ impl App {
         found.sort_by_key(|hot| std::cmp::Reverse((last_seen(&hot.profile), hot.profile.first_seen, hot.profile.key)));
         let matches = found.iter().take(MATCHES_MAX).map(|hot| self.masked(snapshot, &hot.profile)).collect();
         Ok(LookedUp { matched, matches, more: found.len() > MATCHES_MAX })
+    }
+
+    /// The profiles of customers, in no order. Those that are not in memory are
+    /// loaded together, at most [`LOADING_MAX`] at a time; when the caller gives
+    /// up, no further one is.
+    async fn profiles(self: &Arc<Self>, keys: Vec<CustomerKey>) -> Result<Vec<Arc<HotProfile>>, AppError> {
+        let (mut found, mut waiting) = (Vec::with_capacity(keys.len()), VecDeque::new());
+        for key in keys {
+            match self.store.hot(key) {
+                Some(hot) => found.push(hot),
+                None => waiting.push_back(key),
+            }
+        }
+        let mut loading = JoinSet::new();
+        loop {
+            while loading.len() < LOADING_MAX
+                && let Some(key) = waiting.pop_front()
+            {
+                let app = Arc::clone(self);
+                loading.spawn(async move { app.store.profile(key).await });
+            }
+            let Some(loaded) = loading.join_next().await else { return Ok(found) };
+            found.extend(loaded.map_err(|_| StoreError::Closed)??);
+        }
     }
 
     /// What names a customer for a while: an identity that only this one has, as
@@ -82,10 +107,12 @@ impl App {
             let def = schema.identities.iter().find(|def| def.id == one.kind)?;
             Some((Arc::clone(&def.name), mask::identity(def.format, &one.value)))
         });
-        let personal = schema.stored.iter().map(|(_, slot)| &schema.attributes[slot.index()]).filter(|def| def.pii);
+        // who calls is not verified
+        let stored = schema.stored.iter().map(|(_, slot)| &schema.attributes[slot.index()]);
+        let personal = stored.filter(|def| def.pii && !def.verified);
         let attributes = personal.filter_map(|def| {
             let value = profile.attribute(def.id)?;
-            Some((Arc::clone(&def.name), mask::attribute(value)))
+            Some((Arc::clone(&def.name), mask::attribute(&def.kind, value)))
         });
         MaskedCustomer {
             match_token: self.match_token(&self.match_of(snapshot, profile)),

@@ -3,29 +3,36 @@
 //!
 //! What is hidden is always `***`, however long it is. Pure.
 
-use crate::domain::{Value, schema::IdentityFormat};
+use crate::domain::{AttributeType, Value, schema::IdentityFormat};
 
 const HIDDEN: &str = "***";
 /// Digits of a phone number that are shown: never more than half.
 const PHONE_SHOWN: usize = 4;
-/// Most characters of another id that are shown: never more than a third.
-const OPAQUE_SHOWN_MAX: usize = 3;
+/// Characters of another id that are shown.
+const OPAQUE_SHOWN: usize = 3;
+/// Characters that such an id must have for any to be shown, so that it is a
+/// third at most. INVARIANT: of all shorter ones the same shows, so that nothing
+/// hints at their length.
+const OPAQUE_LEN_MIN: usize = 3 * OPAQUE_SHOWN;
 
 /// An identity's value: of an e-mail address the first letters and the last
-/// label, of a phone number the last four digits, of any other the last three
-/// characters, at most a third of it.
+/// label, of a phone number the last four digits, of any other that is long enough
+/// the last three characters.
 pub fn identity(format: IdentityFormat, value: &str) -> String {
     match format {
         IdentityFormat::Email => email(value),
-        IdentityFormat::Phone => last(value, PHONE_SHOWN, 2),
-        IdentityFormat::Opaque | IdentityFormat::Visitor | IdentityFormat::Match => last(value, OPAQUE_SHOWN_MAX, 3),
+        IdentityFormat::Phone => last(value, PHONE_SHOWN, 2 * PHONE_SHOWN),
+        IdentityFormat::Opaque | IdentityFormat::Visitor | IdentityFormat::Match => {
+            last(value, OPAQUE_SHOWN, OPAQUE_LEN_MIN)
+        }
     }
 }
 
-/// A personal attribute's value: its first letter; of what is no text, nothing.
-pub fn attribute(value: &Value) -> String {
-    match value {
-        Value::Text(text) => first(text),
+/// A personal attribute's value: of free text the first letter; of anything else
+/// nothing. Of a few names the first letter is the name.
+pub fn attribute(kind: &AttributeType, value: &Value) -> String {
+    match (kind, value) {
+        (AttributeType::Text, Value::Text(text)) => first(text),
         _ => HIDDEN.to_owned(),
     }
 }
@@ -42,10 +49,12 @@ fn first(text: &str) -> String {
     letter.into_iter().chain(HIDDEN.chars()).collect()
 }
 
-/// The last characters, at most so many and at most that part of all.
-fn last(text: &str, shown_max: usize, part: usize) -> String {
+/// The last characters, of what has at least so many.
+fn last(text: &str, shown: usize, len_min: usize) -> String {
     let len = text.chars().count();
-    let shown = shown_max.min(len / part);
+    if len < len_min {
+        return HIDDEN.to_owned();
+    }
     HIDDEN.chars().chain(text.chars().skip(len - shown)).collect()
 }
 
@@ -67,15 +76,22 @@ mod tests {
         assert_eq!(phone("+447700900123"), "***0123");
         assert_eq!(phone("+4930123"), "***0123");
         let opaque = |value| identity(IdentityFormat::Opaque, value);
-        for (value, shown) in [("", "***"), ("ab", "***"), ("abc", "***c"), ("12748", "***8"), ("123456789", "***789")]
+        for (value, shown) in
+            [("", "***"), ("ab", "***"), ("12748", "***"), ("12345678", "***"), ("123456789", "***789")]
         {
             assert_eq!(opaque(value), shown);
         }
         assert_eq!(opaque(&"x".repeat(256)), "***xxx");
-        assert_eq!(attribute(&Value::Text("Ben".into())), "B***");
-        assert_eq!(attribute(&Value::Text("+447700900123".into())), "***");
-        for hidden in [Value::Text("".into()), Value::Int(1964), Value::Bool(true)] {
-            assert_eq!(attribute(&hidden), "***");
+        let text = |value: &str| attribute(&AttributeType::Text, &Value::Text(value.into()));
+        assert_eq!(text("Ben"), "B***");
+        assert_eq!((text("+447700900123").as_str(), text("").as_str()), ("***", "***"));
+        let genders = AttributeType::Enum(["female".into(), "male".into()].into());
+        for (kind, hidden) in [
+            (genders, Value::Text("female".into())),
+            (AttributeType::Int, Value::Int(1964)),
+            (AttributeType::Bool, Value::Bool(true)),
+        ] {
+            assert_eq!(attribute(&kind, &hidden), "***");
         }
     }
 
@@ -85,7 +101,9 @@ mod tests {
             let masked = |len: usize| identity(format, &format!("{}@{}.com", "b".repeat(len), "e".repeat(len)));
             assert!((9..60).all(|len| masked(len) == masked(9)), "{format:?}");
         }
-        let masked = |len: usize| attribute(&Value::Text("B".repeat(len).into()));
+        let opaque = |len: usize| identity(IdentityFormat::Opaque, &"7".repeat(len));
+        assert!((0..9).all(|len| opaque(len) == "***") && (9..60).all(|len| opaque(len) == "***777"));
+        let masked = |len: usize| attribute(&AttributeType::Text, &Value::Text("B".repeat(len).into()));
         assert!((1..200).all(|len| masked(len) == masked(1)));
     }
 

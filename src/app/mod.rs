@@ -29,6 +29,7 @@ mod watch;
 pub use crate::learn::{Lift, lift};
 pub use error::{AppError, Violation};
 pub use gently::{CHANGES_MAX, LongWork, TRIALS_MAX};
+pub use links::Click;
 pub use lookup::{LookedUp, MATCHES_MAX, MaskedCustomer};
 pub(crate) use publish::shared_directory;
 pub use publish::{

@@ -164,7 +164,7 @@ async fn off_the_worker<T: Send + 'static>(
     replay: impl FnOnce() -> Result<T, AppError> + Send + 'static,
 ) -> Result<T, AppError> {
     let replayed = tokio::task::spawn_blocking(replay).await;
-    replayed.map_err(|_| AppError::FailedPrecondition("the replay was interrupted; ask again".to_owned()))?
+    replayed.map_err(|_| AppError::Unavailable("the replay was interrupted: ask again".to_owned()))?
 }
 
 /// What a stored decision was a function of, laid out again.

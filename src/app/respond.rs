@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::{
     decide::Snapshot,
-    domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, Request},
-    store::{ReceiptStatus, StoreError, StoredDecision, Submission, Target},
+    domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, Request, Trace, View},
+    rules::{ChannelKind, Ruleset},
+    store::{ReceiptStatus, StoreError, StoredDecision, Submission, Target, WinnerRecord},
     telemetry::Class,
 };
 
 use super::{
-    App, AppError, RespondInput, Responded,
+    App, AppError, OutcomeInput, RespondInput, Responded,
     decide::Question,
     idempotency::{Answer, Ticket},
     token,
@@ -27,8 +28,7 @@ impl App {
     pub async fn respond(self: &Arc<Self>, input: RespondInput) -> Result<Responded, AppError> {
         let RespondInput { outcome, request_id, view, trace } = input;
         let answered = outcome.outcome;
-        let body = body_of(&outcome.token, answered, &outcome.reason_code, (outcome.value, view as u8, trace as u8));
-        let ticket = Ticket::of_response(&request_id, body);
+        let ticket = Ticket::of_response(&request_id, body_of(&outcome, &request_id, (view, trace)));
         let checked = self.outcome(outcome).map_err(|wrong| AppError::invalid(wrong.field, wrong.why))?;
         let (presentation, strength) = (checked.presentation, checked.submission.strength);
         // nobody's history could hold the offer back
@@ -112,7 +112,7 @@ impl App {
             request.exclude_offers.sort_unstable();
         }
         let keep_order = kept(&snapshot, stored, offer);
-        self.release_unanswered(stored, offer);
+        self.release_unanswered(&snapshot, stored, offer);
         let question = Question { snapshot: &snapshot, request, keep_order: &keep_order, class: Class::Interactive };
         Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present))
     }
@@ -126,12 +126,29 @@ fn ends(answered: OutcomeType) -> bool {
 impl App {
     /// The answer before gives way to the one after: what both show must not
     /// stand in its own way by the reservation of the first.
-    fn release_unanswered(&self, stored: &StoredDecision, answered: OfferId) {
+    fn release_unanswered(&self, snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) {
         let customer = stored.record.customer.as_ref().map(|customer| customer.profile.key);
-        for winner in stored.record.winners.iter().filter(|winner| winner.offer != answered) {
-            self.store.ledger().release(customer, stored.record.id, winner.offer);
+        for offer in given_way(&snapshot.ruleset, &stored.record.winners, answered) {
+            self.store.ledger().release(customer, stored.record.id, offer);
         }
     }
+}
+
+/// The offers of an answered decision that the next answer takes the place of.
+///
+/// INVARIANT: none that can still reach somebody beside the next answer. A mailer
+/// may hold what is for an outbound channel (or one that the rules no longer
+/// have), and what counted at the decision is a contact already; a release takes
+/// back an offer on all channels of the decision, so one such presentation keeps
+/// the offer.
+fn given_way(ruleset: &Ruleset, winners: &[WinnerRecord], answered: OfferId) -> Vec<OfferId> {
+    let stays = |winner: &WinnerRecord| {
+        let channel = ruleset.channel_slots.get(&winner.channel).map(|slot| ruleset.channel(*slot));
+        winner.counts_now || channel.is_none_or(|channel| channel.kind == ChannelKind::Outbound)
+    };
+    let kept: Vec<OfferId> = winners.iter().filter(|winner| stays(winner)).map(|winner| winner.offer).collect();
+    let offers = winners.iter().map(|winner| winner.offer);
+    offers.filter(|offer| *offer != answered && !kept.contains(offer)).collect()
 }
 
 /// What became of a recorded answer.
@@ -148,6 +165,15 @@ fn kept(snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) -> Vec<
     shown.filter_map(|o| snapshot.ruleset.offer_slots.get(&o).copied()).collect()
 }
 
-fn body_of(token: &str, outcome: OutcomeType, reason: &str, rest: (Option<i64>, u8, u8)) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(format!("{token}\0{}\0{reason}\0{rest:?}", outcome.name()).as_bytes())
+/// The hash of what a call says. What the agent adds belongs to it where a
+/// request id names the call; else the presentation and the answer do, and who
+/// repeats the answer with another note repeats it.
+fn body_of(said: &OutcomeInput, request_id: &str, (view, trace): (View, Trace)) -> u64 {
+    let rest = (said.value, view as u8, trace as u8);
+    let mut body = format!("{}\0{}\0{}\0{rest:?}", said.token, said.outcome.name(), said.reason_code);
+    let added = (&*said.agent, &*said.call, &*said.note);
+    if !request_id.is_empty() && added != ("", "", "") {
+        body.push_str(&format!("\0{added:?}"));
+    }
+    xxhash_rust::xxh3::xxh3_64(body.as_bytes())
 }

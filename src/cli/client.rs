@@ -12,6 +12,11 @@ use tonic::{
 use tonic_types::{FieldViolation, StatusExt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the service is asked whether it is still there while a call is
+/// under way.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How long it may take to say so; then the connection is given up.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where the service is.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,6 +60,9 @@ impl Target {
             .with_context(|| format!("`{address}` is not an address; write it as `http://127.0.0.1:7070`"))?;
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .tcp_keepalive(Some(KEEP_ALIVE_EVERY))
             .connect()
             .await
             .with_context(|| format!("connecting to `{address}`; is `rapport serve` running there?"))?;

@@ -1,6 +1,7 @@
 //! `rapport decide`: one decision of a running service, or those of a file of
 //! questions.
 
+mod answer;
 mod answers;
 mod batch;
 mod defaults;
@@ -8,6 +9,7 @@ mod exchange;
 mod json;
 mod questions;
 mod seen;
+mod sink;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ use super::{
 use answers::Answer;
 use batch::{Batch, BatchArgs};
 use defaults::{Defaults, Options};
+use sink::OtherRun;
 
 /// Options of `decide`.
 #[derive(Debug, clap::Args)]
@@ -78,7 +81,8 @@ pub enum Told {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let (Some(questions), Some(answers)) = (args.batch.batch.clone(), args.batch.out.clone()) {
         let (streams, defaults) = (args.batch.streams(), Defaults::new(args.options.question()?));
-        return Batch { questions, answers, streams, defaults, target: args.target }.run().await;
+        let other = if args.batch.force { OtherRun::GoOn } else { OtherRun::Refuse };
+        return Batch { questions, answers, other, streams, defaults, target: args.target }.run().await;
     }
     let request = request(&args)?;
     let mut service = DecisionServiceClient::new(args.target.connect().await?);

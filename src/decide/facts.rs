@@ -62,22 +62,22 @@ pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], ce
     let schema = &inputs.snapshot.ruleset.schema;
     let may_read = |slot: usize| profiling == Profiling::Permitted || !schema.attributes[slot].behavioural;
     fill_customer(schema, inputs.profile, inputs.now, may_read, cells);
-    hide_unverified(schema, inputs.request, cells);
+    if hides_unverified(inputs) {
+        hide_unverified(schema, cells);
+    }
     fill_request(schema, inputs.request, may_read, cells);
 }
 
 /// Whether anything of the schema is not read because the person of a request
 /// is not verified.
-pub(super) fn hides_unverified(schema: &Schema, request: &Request) -> bool {
-    request.assurance < Assurance::Verified && !schema.verified.is_empty()
+pub(super) fn hides_unverified(inputs: &Inputs<'_>) -> bool {
+    !inputs.snapshot.ruleset.schema.verified.is_empty() && !visitor::is_verified(inputs)
 }
 
 /// Hides what is read only for a verified person: also a default would say
 /// something of somebody nobody has verified.
-fn hide_unverified(schema: &Schema, request: &Request, cells: &mut [Cell]) {
-    if hides_unverified(schema, request) {
-        schema.verified.iter().for_each(|slot| cells[slot.index()] = Cell::Unverified);
-    }
+fn hide_unverified(schema: &Schema, cells: &mut [Cell]) {
+    schema.verified.iter().for_each(|slot| cells[slot.index()] = Cell::Unverified);
 }
 
 /// The context, then what is assumed.
@@ -130,7 +130,9 @@ impl FactReader {
         let schema = facts.schema;
         let may_read = |slot: usize| self.wanted[slot] && (profiling || !schema.attributes[slot].behavioural);
         fill_customer(schema, facts.profile, facts.now, may_read, cells);
-        hide_unverified(schema, facts.request, cells);
+        if facts.request.assurance < Assurance::Verified {
+            hide_unverified(schema, cells);
+        }
         fill_request(schema, facts.request, may_read, cells);
     }
 }

@@ -51,7 +51,7 @@ impl<'a> Pass<'a> {
         let mut ranking = Ranking::with(eligible);
         ranking.level = profiling.level();
         ranking.dropped.extend_from_slice(profiling.dropped());
-        if facts::hides_unverified(&rules.schema, inputs.request) {
+        if facts::hides_unverified(inputs) {
             ranking.dropped.push(DroppedInput::Verified);
         }
         ranking.verdicts = (inputs.request.trace == Trace::Full).then(Box::default);

@@ -1,11 +1,11 @@
 //! Stage 1: the offers that may answer the question at all.
 
-use crate::domain::{Assurance, Reason, Stage};
+use crate::domain::{Reason, Stage};
 
 use super::{
     pass::Pass,
     question::{Asked, Question, Questions},
-    sieve,
+    sieve, visitor,
 };
 
 /// Sieves the offers of all questions by what holds for the whole decision.
@@ -27,7 +27,7 @@ pub(super) fn sieve(pass: &mut Pass<'_>) {
         sieve.narrow(Reason::ExcludedByRequest, |set| excluded.for_each(|offer| set.remove(offer)));
     }
     if let Some(verified) = &plan.offers.verified
-        && request.assurance < Assurance::Verified
+        && !visitor::is_verified(pass.inputs)
     {
         sieve.narrow(Reason::NotVerified, |set| set.subtract(verified));
     }

@@ -2,8 +2,8 @@
 //! What follows an answer is remembered of nobody else.
 
 use crate::domain::{
-    ConsentPurpose, CustomerKey, Holder, IdentityTypeId, Intent, Match, Memory, Permission, Profile, VisitorOrigin,
-    schema::VISITOR_TYPE,
+    Assurance, ConsentPurpose, CustomerKey, Holder, IdentityTypeId, Intent, Match, Memory, Permission, Profile,
+    VisitorOrigin, schema::VISITOR_TYPE,
 };
 
 use super::Inputs;
@@ -25,7 +25,7 @@ impl Addressee {
         let request = inputs.request;
         let page = request.page_consent.profiling;
         let visits = request.visitor.is_some() && request.identities.len() <= 1;
-        let forgets = visits && page == Permission::Denied && only_visited(inputs.profile);
+        let forgets = visits && page == Permission::Denied && inputs.profile.is_only_visited();
         let customer = (inputs.matched == Match::Known && !forgets).then_some(inputs.profile.key);
         let kept = visits && customer.is_none() && page == Permission::Granted;
         let holder = request.visitor.map(|visitor| Holder {
@@ -50,11 +50,16 @@ impl Addressee {
 /// Whether only visits made a profile, and the person's word on profiling is
 /// with the page alone.
 pub(super) fn never_asked(profile: &Profile) -> bool {
-    profile.permission(None, ConsentPurpose::Profiling) == Permission::Unknown && only_visited(profile)
+    profile.permission(None, ConsentPurpose::Profiling) == Permission::Unknown && profile.is_only_visited()
 }
 
-/// Whether nothing but visits to pages made a profile: no customer is behind it.
-fn only_visited(profile: &Profile) -> bool {
+/// Whether the person of the profile is verified. A browser is shared by more
+/// than one person: whom nothing but a visitor's id found is not, whatever is
+/// said of the person.
+pub(super) fn is_verified(inputs: &Inputs<'_>) -> bool {
     let visitor = IdentityTypeId::of(VISITOR_TYPE);
-    !profile.identities.is_empty() && profile.identities.iter().all(|identity| identity.kind == visitor)
+    let identities = &inputs.request.identities;
+    let visits_alone = || !identities.is_empty() && identities.iter().all(|identity| identity.kind == visitor);
+    let visited = || inputs.matched == Match::Known && (inputs.profile.is_only_visited() || visits_alone());
+    inputs.request.assurance == Assurance::Verified && !visited()
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventTypeId, IdentityTypeId, ItemId, OfferId, OutcomeSet,
-    ReasonCode, Timestamp, Value, request::Purpose,
+    ReasonCode, Timestamp, Value, request::Purpose, schema::VISITOR_TYPE,
 };
 
 /// Most interactions kept. The oldest by contact time go first, those without
@@ -57,6 +57,13 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether nothing but visits to pages made the profile: no customer is
+    /// behind it.
+    pub fn is_only_visited(&self) -> bool {
+        let visitor = IdentityTypeId::of(VISITOR_TYPE);
+        !self.identities.is_empty() && self.identities.iter().all(|identity| identity.kind == visitor)
+    }
+
     /// A stored attribute's value.
     pub fn attribute(&self, id: AttrId) -> Option<&Value> {
         let at = self.attributes.binary_search_by_key(&id, |a| a.id).ok()?;

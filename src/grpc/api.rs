@@ -200,6 +200,7 @@ impl Api {
         }
         let bearer = match caller {
             Caller::Service => Bearer::Service,
+            Caller::Browser(Agent::Crowd) => Bearer::Crowd(self.app.visitor(&wire.visitor_id)),
             Caller::Browser(_) => Bearer::Browser(self.app.visitor(&wire.visitor_id)),
         };
         let snapshot = self.app.current();
@@ -218,7 +219,7 @@ impl Api {
         let mut recorded = match caller {
             // what a program saw, nobody saw
             Caller::Browser(Agent::Bot) => Vec::new(),
-            Caller::Browser(Agent::Person) | Caller::Service => self.app.record(inputs).await,
+            Caller::Browser(Agent::Person | Agent::Crowd) | Caller::Service => self.app.record(inputs).await,
         }
         .into_iter();
         let results = refused.into_iter().map(|refused| match refused {

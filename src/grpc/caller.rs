@@ -1,5 +1,9 @@
 //! Who calls, as the gate found; what a browser may ask.
 
+use crate::app::App;
+
+use super::convert::reading::IDENTITY_BYTES_MAX;
+
 /// Who calls. The gate puts it among the extensions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Caller {
@@ -17,6 +21,9 @@ pub enum Agent {
     Person,
     /// A program: answered like a person, but nothing of it counts.
     Bot,
+    /// One of many new visitors from one network: what it reports counts, and is
+    /// remembered of no new visitor.
+    Crowd,
 }
 
 /// Among the extensions of an answer: it went to a browser that brought no
@@ -24,13 +31,16 @@ pub enum Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newcomer;
 
-impl Caller {
-    /// Whether an answer tells of a [`Newcomer`]: the visitor id that was sent,
-    /// and the one that was answered.
-    pub fn newcomer(self, sent: &str, answered: &str) -> Option<Newcomer> {
-        (self != Caller::Service && (sent.is_empty() || sent != answered)).then_some(Newcomer)
+impl Newcomer {
+    /// Whether a question is one's. A program, which is answered without an id,
+    /// is none as long as it shows its own.
+    pub fn of(app: &App, caller: Caller, visitor_id: &str) -> Option<Self> {
+        let known = || visitor_id.len() <= IDENTITY_BYTES_MAX && app.visitor(visitor_id).is_some();
+        (caller != Caller::Service && !known()).then_some(Self)
     }
+}
 
+impl Caller {
     /// From the extensions of a request; a service when there is none.
     pub fn of(extensions: &axum::http::Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()

@@ -46,9 +46,9 @@ impl DecisionService for Api {
     async fn decide(&self, request: Request<proto::DecideRequest>) -> Answer<proto::DecideResponse> {
         let caller = Caller::of(request.extensions());
         let question = request.into_inner();
-        let visitor = if caller == Caller::Service { String::new() } else { question.visitor_id.clone() };
+        let newcomer = Newcomer::of(self.app(), caller, &question.visitor_id);
         let mut answer = Api::decide(self, caller, question).await.map(Response::new)?;
-        if let Some(newcomer) = caller.newcomer(&visitor, &answer.get_ref().visitor_id) {
+        if let Some(newcomer) = newcomer {
             answer.extensions_mut().insert(newcomer);
         }
         Ok(answer)

@@ -112,6 +112,12 @@ pub fn stopping() -> Status {
     with_info(Code::Unavailable, "SHUTTING_DOWN", "the service stops: ask again what was not answered")
 }
 
+/// Nothing moved on a stream for so many minutes.
+pub fn idle(minutes: u64) -> Status {
+    let message = format!("nothing moved on the stream for `{minutes}` minutes: open it again");
+    with_info(Code::Unavailable, "IDLE", &message)
+}
+
 /// Too many requests in flight.
 pub fn overloaded(in_flight_max: usize) -> Status {
     let message = format!("`{in_flight_max}` requests are being answered already: try again later");

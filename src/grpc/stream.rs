@@ -34,6 +34,8 @@ use source::Source;
 pub const DECIDE_STREAM: &str = "/rapport.v1.DecisionService/DecideStream";
 /// Pieces of answers that wait for the transport, of one stream.
 const PIECES_MAX: usize = 2;
+/// Room beside them for how the stream ended.
+const ENDING: usize = 1;
 
 /// A piece of answers; at last how the stream ended.
 type Piece = Result<Bytes, Status>;
@@ -66,8 +68,10 @@ pub fn decoded(
 
 fn start(api: &Api, caller: Caller, source: Source) -> Result<mpsc::Receiver<Piece>, Status> {
     let place = api.traffic().open()?;
-    let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    tokio::spawn(Run::new(api.clone(), caller, (source, sender), place).run());
+    let (sender, pieces) = mpsc::channel(PIECES_MAX + ENDING);
+    // INVARIANT: the channel is new, there is room
+    let ending = sender.clone().try_reserve_owned().map_err(|_| status::stopping())?;
+    tokio::spawn(Run::new(api.clone(), caller, (source, sender), place).run(ending));
     Ok(pieces)
 }
 

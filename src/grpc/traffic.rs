@@ -83,7 +83,7 @@ impl Traffic {
             return Err(status::stopping());
         }
         let before = self.streams.fetch_add(1, Relaxed);
-        metrics().streams.set((before + 1) as f64);
+        metrics().streams.increment(1.0);
         let place = Place { traffic: Arc::clone(self), stop: self.stop.subscribe() };
         if before < STREAMS_MAX {
             return Ok(place);
@@ -125,8 +125,8 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let before = self.traffic.streams.fetch_sub(1, Relaxed);
-        metrics().streams.set(before.saturating_sub(1) as f64);
+        self.traffic.streams.fetch_sub(1, Relaxed);
+        metrics().streams.decrement(1.0);
     }
 }
 

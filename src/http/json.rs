@@ -1,5 +1,7 @@
 //! Bodies in and out, and errors as `google.rpc.Status` in JSON.
 
+use std::time::Duration;
+
 use axum::{
     body::{self, Body},
     extract::Request,
@@ -8,12 +10,16 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::grpc::{BROWSER_BYTES_MAX, Caller, status};
 
 use super::{finish, path};
+
+/// The longest a page's message may take to arrive: at most 64 KiB.
+pub const PAGE_BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads a message of at most so many bytes, and of fewer from a browser. The
 /// nesting is bounded by the parser (128 levels).
@@ -30,12 +36,25 @@ pub async fn read<Q: DeserializeOwned>(request: Request, bytes_max: usize) -> Re
         Caller::Service => bytes_max,
         Caller::Browser(_) => bytes_max.min(BROWSER_BYTES_MAX),
     };
-    let Ok(bytes) = body::to_bytes(request.into_body(), bytes_max).await else {
+    let within = match Caller::of(request.extensions()) {
+        Caller::Service => Duration::MAX,
+        Caller::Browser(_) => PAGE_BODY_WITHIN,
+    };
+    let Ok(read) = timeout(within, body::to_bytes(request.into_body(), bytes_max)).await else {
+        return Err(error(StatusCode::REQUEST_TIMEOUT, &slow_page()));
+    };
+    let Ok(bytes) = read else {
         let message = format!("the body is incomplete, or longer than {bytes_max} bytes");
         let status = status::with_info(Code::InvalidArgument, "BODY", &message);
         return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &status));
     };
     serde_json::from_slice(&bytes).map_err(|why| refused(&status::undecodable(&path::explain(&bytes, &why))))
+}
+
+/// A page holds its place while its message arrives.
+pub fn slow_page() -> Status {
+    let message = format!("the message did not arrive within {} s: send it again", PAGE_BODY_WITHIN.as_secs());
+    status::with_info(Code::DeadlineExceeded, "BODY", &message)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

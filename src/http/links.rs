@@ -6,13 +6,17 @@ use axum::{
     response::Response,
 };
 
-use crate::{app::Followed, grpc::Api, grpc::convert::reading::TOKEN_BYTES_MAX};
+use crate::{
+    app::{Click, Followed},
+    grpc::Api,
+    grpc::convert::reading::TOKEN_BYTES_MAX,
+};
 
 use super::agents;
 
 /// Sends a person to the URL of the ruleset behind a token; counts a click
 /// when it was a person who asked, not a browser that asks ahead, a scanner of
-/// mails or a preview.
+/// mails or a preview. The gate tells what a click from there counts as.
 pub async fn follow(api: &Api, request: &Parts) -> Response {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "follow a link with GET\n");
@@ -22,8 +26,9 @@ pub async fn follow(api: &Api, request: &Parts) -> Response {
         return plain(StatusCode::NOT_FOUND, "there is no such link\n");
     }
     let person = agents::program(&request.headers).is_none();
-    let count = request.method == Method::GET && person && !is_prefetch(&request.headers);
-    match api.app().follow(token, count).await {
+    let counts = request.method == Method::GET && person && !is_prefetch(&request.headers);
+    let click: Click = request.extensions.get().copied().filter(|_| counts).unwrap_or_default();
+    match api.app().follow(token, click).await {
         Followed::To(url) => redirect(&url),
         Followed::Unknown => plain(StatusCode::NOT_FOUND, "there is no such link\n"),
         Followed::Gone => plain(StatusCode::GONE, "this link is no longer valid\n"),

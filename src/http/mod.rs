@@ -28,7 +28,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use crate::{
-    grpc::{Api, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status},
+    grpc::{Api, Caller, MESSAGE_BYTES_MAX, Newcomer, RULES_BYTES_MAX, status},
     proto,
 };
 
@@ -108,11 +108,11 @@ fn decide(api: &Api) -> MethodRouter {
             Ok(question) => question,
             Err(refused) => return refused,
         };
-        let visitor = question.visitor_id.clone();
+        let newcomer = Newcomer::of(api.app(), caller, &question.visitor_id);
         let answer = api.decide(caller, question).await;
-        let newcomer = answer.as_ref().ok().and_then(|answer| caller.newcomer(&visitor, &answer.visitor_id));
+        let answered = answer.is_ok();
         let mut response = json::answer(answer);
-        if let Some(newcomer) = newcomer {
+        if let Some(newcomer) = newcomer.filter(|_| answered) {
             response.extensions_mut().insert(newcomer);
         }
         response

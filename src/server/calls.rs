@@ -7,13 +7,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::http::{Request, Response, header::CONTENT_TYPE};
-use tonic::{body::Body, service::Routes};
+use axum::{
+    body,
+    http::{Request, Response, StatusCode, header::CONTENT_TYPE},
+};
+use tokio::time::timeout;
+use tonic::{Code, Status, body::Body, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, BROWSER_BYTES_MAX, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX},
+    grpc::{Api, BROWSER_BYTES_MAX, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status::with_info},
+    http::json,
     proto::{
         decision_service_server::DecisionServiceServer, event_service_server::EventServiceServer,
         ruleset_service_server::RulesetServiceServer,
@@ -24,6 +29,8 @@ use super::wire::Wire;
 
 /// The decision service.
 pub const DECISIONS: &str = "/rapport.v1.DecisionService/";
+/// Most bytes of a page's gRPC message as it travels: base64 takes a third more.
+const PAGE_RPC_BYTES_MAX: usize = 2 * BROWSER_BYTES_MAX;
 const EVENTS: &str = "/rapport.v1.EventService/";
 /// Calls whose messages may carry rule files; every other message is short.
 pub const WITH_FILES: [&str; 3] = [
@@ -67,7 +74,11 @@ impl Calls {
     }
 
     /// Answers a call however it is written.
-    pub async fn answer(mut self, wire: Wire, mut request: Request<Body>) -> Answer {
+    pub async fn answer(mut self, wire: Wire, request: Request<Body>) -> Answer {
+        let mut request = match of_page(wire, request).await {
+            Ok(request) => request,
+            Err(refused) => return Ok(refused),
+        };
         match wire {
             Wire::Json | Wire::Grpc => self.call(request).await,
             Wire::GrpcWeb(encoding) => {
@@ -93,6 +104,44 @@ impl Calls {
         let mut routes = self.routes.clone();
         Box::pin(async move { routes.call(request).await })
     }
+}
+
+/// The call of a page ready to be read: gRPC with its whole message, which is
+/// short and may not take long, and JSON on its own paths only. Calls of
+/// services stay as they are.
+async fn of_page(wire: Wire, request: Request<Body>) -> Result<Request<Body>, Response<Body>> {
+    if Caller::of(request.extensions()) == Caller::Service {
+        return Ok(request);
+    }
+    let encoding = match wire {
+        Wire::Json => return refused_as_rpc(request.uri().path()).map_or(Ok(request), Err),
+        Wire::Grpc => None,
+        Wire::GrpcWeb(encoding) => Some(encoding),
+    };
+    let (head, body) = request.into_parts();
+    let reading = body::to_bytes(body::Body::new(body), PAGE_RPC_BYTES_MAX);
+    let status = match timeout(json::PAGE_BODY_WITHIN, reading).await {
+        Ok(Ok(bytes)) => return Ok(Request::from_parts(head, Body::new(body::Body::from(bytes)))),
+        Ok(Err(_)) => {
+            Status::out_of_range(format!("the message is incomplete, or longer than {BROWSER_BYTES_MAX} bytes"))
+        }
+        Err(_) => json::slow_page(),
+    };
+    Err(match encoding {
+        None => status.into_http(),
+        Some(encoding) => encoding.refused(status),
+    })
+}
+
+/// Refuses what is on the path of a gRPC method and is no gRPC: its message
+/// would be read as one, past the bounds of pages.
+fn refused_as_rpc(path: &str) -> Option<Response<Body>> {
+    if !path.starts_with(DECISIONS) && !path.starts_with(EVENTS) {
+        return None;
+    }
+    let message = "the content type is not that of gRPC-web: send it so, or JSON to `/v1/decide` and `/v1/events`";
+    let status = with_info(Code::InvalidArgument, "CONTENT_TYPE", message);
+    Some(json::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status).map(Body::new))
 }
 
 impl Service<Request<Body>> for Calls {

@@ -43,11 +43,16 @@ const PAUSES: [&str; 6] = [
 /// others.
 pub const PAUSES_IN_FLIGHT_MAX: usize = 64;
 
+/// Pages may take one in so many of the requests that are answered at the same
+/// time.
+pub const PAGES_SHARE: usize = 4;
+
 /// What all gates of a service share.
 pub struct Limits {
-    /// Most requests answered at the same time, but for pauses and probes.
+    /// Most requests of services answered at the same time, but for pauses and
+    /// probes.
     pub in_flight_max: usize,
-    in_flight: [AtomicUsize; 3],
+    in_flight: [AtomicUsize; 4],
 }
 
 /// What a request takes room from.
@@ -60,11 +65,15 @@ enum Room {
     /// A probe must tell that the service lives when it is busy; it costs no
     /// more than a refusal.
     Probes,
+    /// Of pages, whose key everybody can read: they leave room for services.
+    Pages,
 }
 
 impl Room {
-    fn of(path: &str) -> Self {
-        if path.starts_with(DECISIONS) {
+    fn of(path: &str, caller: Caller) -> Self {
+        if caller != Caller::Service {
+            Room::Pages
+        } else if path.starts_with(DECISIONS) {
             Room::Calls
         } else if PAUSES.contains(&path) {
             Room::Pauses
@@ -92,6 +101,7 @@ impl Limits {
             Room::Calls => self.in_flight_max,
             Room::Pauses => PAUSES_IN_FLIGHT_MAX,
             Room::Probes => usize::MAX,
+            Room::Pages => (self.in_flight_max / PAGES_SHARE).max(1),
         };
         let before = self.in_flight[room as usize].fetch_add(1, Ordering::Relaxed);
         let entered = Entered { limits: Arc::clone(self), room };
@@ -198,7 +208,7 @@ impl Service<Request<Body>> for Gate {
 impl Gate {
     fn admit(&self, request: &Request<Body>) -> Result<(Admitted, Entered), Refusal> {
         let admitted = self.edge.admit(request)?;
-        Ok((admitted, self.limits.enter(Room::of(request.uri().path()))?))
+        Ok((admitted, self.limits.enter(Room::of(request.uri().path(), admitted.caller))?))
     }
 
     /// A call as pages make them: JSON, gRPC-web, and whatever a browser sends.
@@ -213,6 +223,7 @@ impl Gate {
         if admitted.caller != Caller::Service {
             request.extensions_mut().insert(admitted.caller);
         }
+        request.extensions_mut().insert(admitted.click);
         let (edge, calls) = (Arc::clone(&self.edge), self.calls.clone());
         let entered = (entered, self.api.traffic().call());
         Box::pin(async move {
@@ -282,18 +293,39 @@ fn counted(mut response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{calls::WITH_FILES, roles::TABLE};
+    use crate::{
+        grpc::Agent,
+        server::{calls::WITH_FILES, roles::TABLE},
+    };
+
+    fn of(path: &str) -> Room {
+        Room::of(path, Caller::Service)
+    }
+
+    #[test]
+    fn pages_leave_room_for_services() {
+        let limits = Arc::new(Limits::new(8));
+        let page = || limits.enter(Room::of("/v1/decide", Caller::Browser(Agent::Person)));
+        let pages: Vec<_> = (0..2).map(|_| page().ok()).collect();
+        assert!(pages.iter().all(Option::is_some) && page().is_err());
+        let services: Vec<_> = (0..8).map(|_| limits.enter(of("/v1/decide")).ok()).collect();
+        assert!(services.iter().all(Option::is_some) && limits.enter(Room::Calls).is_err());
+        drop(services);
+        assert!(page().is_err());
+        drop(pages);
+        assert!(page().is_ok());
+    }
 
     #[test]
     fn pauses_and_probes_have_room_when_all_else_is_full() {
         let limits = Arc::new(Limits::new(1));
-        let decide = || limits.enter(Room::of("/rapport.v1.DecisionService/Decide"));
+        let decide = || limits.enter(of("/rapport.v1.DecisionService/Decide"));
         let held = decide().ok();
         assert!(held.is_some() && decide().is_err());
         let pauses: Vec<_> = PAUSES.into_iter().cycle().take(PAUSES_IN_FLIGHT_MAX).collect();
-        let pausing: Vec<_> = pauses.iter().map(|path| limits.enter(Room::of(path)).ok()).collect();
+        let pausing: Vec<_> = pauses.iter().map(|path| limits.enter(of(path)).ok()).collect();
         assert!(pausing.iter().all(Option::is_some) && limits.enter(Room::Pauses).is_err());
-        assert!(limits.enter(Room::of("/grpc.health.v1.Health/Check")).is_ok());
+        assert!(limits.enter(of("/grpc.health.v1.Health/Check")).is_ok());
         assert_eq!(limits.in_flight(), 1 + PAUSES_IN_FLIGHT_MAX);
         drop((held, pausing));
         assert!(limits.in_flight() == 0 && decide().is_ok());
@@ -304,6 +336,6 @@ mod tests {
         for path in PAUSES.into_iter().chain(WITH_FILES) {
             assert!(TABLE.iter().any(|(entry, _)| *entry == path), "{path}");
         }
-        assert_eq!(Room::of("/v1/decide"), Room::Calls);
+        assert_eq!(of("/v1/decide"), Room::Calls);
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Staged {
     pub profile: Profile,
     pub data_key: DataKey,
     pub touched: bool,
+    /// Events applied to it.
+    pub applied: usize,
 }
 
 /// What happens to the budget unit of a presentation.
@@ -89,7 +91,8 @@ impl Group {
             Entry::Occupied(staged) => staged.into_mut(),
             Entry::Vacant(vacant) => {
                 let Some(hot) = shared.load(key)? else { return Ok(None) };
-                vacant.insert(Staged { profile: hot.profile.clone(), data_key: hot.data_key.clone(), touched: false })
+                let (profile, data_key) = (hot.profile.clone(), hot.data_key.clone());
+                vacant.insert(Staged { profile, data_key, touched: false, applied: 0 })
             }
         };
         Ok(Some(staged))
@@ -121,7 +124,7 @@ impl Group {
     pub fn create(&mut self, key: CustomerKey, data_key: DataKey) {
         let arm_key = crate::domain::ArmKey(key.0);
         let profile = Profile { key, arm_key, ..Profile::default() };
-        self.customers.insert(key, Staged { profile, data_key, touched: true });
+        self.customers.insert(key, Staged { profile, data_key, touched: true, applied: 0 });
     }
 
     /// Applies an event of a customer, or of nobody.
@@ -134,6 +137,7 @@ impl Group {
         let confirms = confirms(&staged.profile, event);
         let effects = customer::apply(&mut staged.profile, event);
         staged.touched = true;
+        staged.applied += 1;
         self.effects.extend(effects);
         if shared.watchers.watched(key) {
             self.happened.entry(key).or_default().push(Arc::new(event.clone()));
@@ -223,7 +227,7 @@ impl Group {
         changed.pairs.extend(self.decided.iter().copied());
         changed.pairs.extend(self.recounted);
         let touched = self.customers.into_values().filter(|s| s.touched);
-        let profiles: Vec<_> = touched.map(|s| Arc::new(HotProfile::new(s.profile, s.data_key))).collect();
+        let profiles: Vec<_> = touched.map(|s| (Arc::new(HotProfile::new(s.profile, s.data_key)), s.applied)).collect();
         let counts = changed.pairs.iter().filter_map(|pair| tallies.offers.get(pair).map(|t| (*pair, *t)));
         let mut units: HashMap<_, _> = self.units.iter().filter_map(|unit| settle(shared, unit)).collect();
         let limited = self.decided.iter().filter(|(offer, _)| shared.ledger.budgets().knows(*offer));
@@ -231,7 +235,7 @@ impl Group {
         let layer = Layer {
             sequence,
             records: self.records,
-            profiles: profiles.iter().map(|hot| (hot.profile.key, Arc::clone(hot))).collect(),
+            profiles: profiles.iter().map(|(hot, _)| (hot.profile.key, Arc::clone(hot))).collect(),
             aliases: self.aliases.clone(),
             events: self.events,
             names: self.names,
@@ -240,12 +244,13 @@ impl Group {
             keys_made: shared.journals.made(),
         };
         shared.overlay.add(layer);
-        profiles.iter().for_each(|hot| shared.hot.put(Arc::clone(hot)));
+        profiles.iter().for_each(|(hot, _)| shared.hot.put(Arc::clone(hot)));
         for (hash, holders) in self.aliases {
             shared.aliases.give(hash, holders);
         }
         // after the profiles, so that who is told finds them
-        shared.watchers.tell(profiles.iter().map(|hot| hot.profile.key), &self.happened);
+        let told = profiles.iter().map(|(hot, applied)| (hot.profile.key, *applied));
+        shared.watchers.tell(told, &self.happened);
         changed
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{CustomerKey, Identity, Sharing};
+use crate::domain::{CustomerKey, Identity, IdentityTypeId, Profile, Sharing};
 
 use super::{Resolved, Store, StoreError, blocking};
 
@@ -73,6 +73,14 @@ impl Holders {
             }
         }
     }
+}
+
+/// Whether nothing is known of a customer but identities of these types, which
+/// are shared: the first unique identity that comes with one of them is then
+/// theirs. The store does not know the rules, so the types are those that come
+/// along: who is also known by a shared identity of another type stays apart.
+pub fn has_only(profile: &Profile, shared: &[IdentityTypeId]) -> bool {
+    profile.identities.iter().all(|identity| shared.contains(&identity.kind))
 }
 
 /// Whom identities name together.

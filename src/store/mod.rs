@@ -67,7 +67,7 @@ use sync::SyncJob;
 use writer::{Command, Writer};
 
 pub use eligible::{Eligible, PairTable};
-pub use holders::HOLDERS_MAX;
+pub use holders::{HOLDERS_MAX, has_only};
 pub use ledger::Ledger;
 pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
 pub use types::*;
@@ -276,6 +276,16 @@ impl Store {
     /// Decisions waiting for the writer.
     pub fn waiting_decisions(&self) -> usize {
         DECISION_QUEUE_MAX.saturating_sub(self.shared.decision_room.available_permits())
+    }
+
+    /// Whether the log takes no decisions now: it is full, or writing it failed.
+    pub fn log_is_full(&self) -> bool {
+        self.shared.log_full.load(Relaxed)
+    }
+
+    /// Whether the last write of the log failed: what it takes now may be lost.
+    pub fn log_is_doubtful(&self) -> bool {
+        self.shared.write_failed.load(Relaxed)
     }
 
     /// Counters now.

@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub oldest_us: AtomicI64,
     /// Whether the log had no room when it was last tried.
     pub log_full: AtomicBool,
+    /// The last write of the log failed: whether the next one does is not known.
+    pub write_failed: AtomicBool,
     /// Whether the embedded store fails.
     pub store_failing: AtomicBool,
     /// Whether syncing fails.
@@ -130,6 +132,7 @@ impl Shared {
             latest_us: AtomicI64::new(i64::MIN),
             oldest_us: AtomicI64::new(i64::MIN),
             log_full: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
             store_failing: AtomicBool::new(false),
             sync_failing: AtomicBool::new(false),
             segment_failed: AtomicBool::new(false),

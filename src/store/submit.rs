@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::domain::{CustomerKey, Event, EventKind, IdentityHash, Sharing, StoredIdentity, profile::IDENTITIES_MAX};
+use crate::domain::{
+    CustomerKey, Event, EventKind, IdentityHash, IdentityTypeId, Sharing, StoredIdentity, profile::IDENTITIES_MAX,
+    schema::VISITOR_TYPE,
+};
 
 use super::{
     Receipt, ReceiptStatus, StoreError, Submission, Target,
@@ -134,6 +137,7 @@ fn joined(
 }
 
 /// An identity that a submission names.
+#[derive(Clone)]
 struct Named {
     identity: StoredIdentity,
     hash: IdentityHash,
@@ -161,17 +165,52 @@ fn named(shared: &Shared, group: &Group, identities: &[Named]) -> Result<holders
     holders::named(identities, |one| one.sharing, |one| group.holders(shared, one.hash))
 }
 
+/// Leaves out a visitor who is somebody else already where another unique
+/// identity says who is meant: whoever logs in after another person in the same
+/// browser is not that person.
+fn without_other_visitors(
+    shared: &Shared,
+    group: &mut Group,
+    identities: Vec<Named>,
+) -> Result<Vec<Named>, StoreError> {
+    let visitor = IdentityTypeId::of(VISITOR_TYPE);
+    let says_who = |one: &Named| one.sharing == Sharing::Unique && one.identity.kind != visitor;
+    if !identities.iter().any(says_who) || !identities.iter().any(|one| one.identity.kind == visitor) {
+        return Ok(identities);
+    }
+    let mut kept = Vec::with_capacity(identities.len());
+    for one in identities {
+        let taken = one.identity.kind == visitor && is_taken(shared, group, one.hash)?;
+        if !taken {
+            kept.push(one);
+        }
+    }
+    Ok(kept)
+}
+
+/// Whether an identity is of somebody whom more than visits made.
+fn is_taken(shared: &Shared, group: &mut Group, hash: IdentityHash) -> Result<bool, StoreError> {
+    let Some(holders) = group.holders(shared, hash)? else { return Ok(false) };
+    for key in holders.all() {
+        if group.stage(shared, *key)?.is_some_and(|staged| !staged.profile.is_only_visited()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whose a submission is that was stored before; creates nobody.
 fn known_owner(
     shared: &Shared,
-    group: &Group,
+    group: &mut Group,
     target: &Target,
     event: &Event,
 ) -> Result<Option<CustomerKey>, StoreError> {
     if let Target::Customer(key) = target {
         return Ok(Some(*key));
     }
-    match named(shared, group, &identities(shared, target, event))? {
+    let identities = without_other_visitors(shared, group, identities(shared, target, event))?;
+    match named(shared, group, &identities)? {
         holders::Named::By(Holders::One(key)) => Ok(Some(key)),
         _ => Ok(None),
     }
@@ -184,7 +223,7 @@ fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event
             _ => Err(Refusal::Wrong("an event without a customer must be an outcome: name an identity".to_owned())),
         };
     }
-    let identities = identities(shared, target, event);
+    let identities = without_other_visitors(shared, group, identities(shared, target, event))?;
     let key = match (named(shared, group, &identities)?, target) {
         (holders::Named::By(known), Target::Customer(key)) if known.holds(*key) => Some(*key),
         (holders::Named::Nobody, Target::Customer(key)) => Some(*key),
@@ -193,7 +232,7 @@ fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event
         }
         (holders::Named::By(Holders::Several(keys)), _) => return Err(Refusal::Wrong(held_by_several(keys.len()))),
         (holders::Named::By(Holders::One(key)), _) => Some(key),
-        (holders::Named::Nobody, _) => None,
+        (holders::Named::Nobody, _) => known_by_shared(shared, group, &identities)?,
     };
     match key {
         Some(key) => {
@@ -219,6 +258,25 @@ fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event
             Ok(Owner { key: Some(key), new, created: true })
         }
     }
+}
+
+/// Whom the shared identities name, when nobody has the unique ones yet and
+/// nothing else is known of that customer: who called before they said who they
+/// are is not somebody else then. The log keeps whose an event is, so that a
+/// recovery does not ask again.
+fn known_by_shared(
+    shared: &Shared,
+    group: &mut Group,
+    identities: &[Named],
+) -> Result<Option<CustomerKey>, StoreError> {
+    let by_shared: Vec<Named> = identities.iter().filter(|one| one.sharing == Sharing::Shared).cloned().collect();
+    if by_shared.is_empty() || by_shared.len() == identities.len() {
+        return Ok(None);
+    }
+    let holders::Named::By(Holders::One(key)) = named(shared, group, &by_shared)? else { return Ok(None) };
+    let kinds: Vec<_> = by_shared.iter().map(|one| one.identity.kind).collect();
+    let alone = group.stage(shared, key)?.is_some_and(|staged| holders::has_only(&staged.profile, &kinds));
+    Ok(alone.then_some(key))
 }
 
 /// Those that the customer does not have yet.

@@ -99,11 +99,13 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers whether the watcher missed something by it.
-    fn tell(&self, events: &[Arc<Event>]) -> bool {
+    /// Tells of so many events these, which are the last of them. Answers whether
+    /// the watcher missed something by it.
+    fn tell(&self, events: &[Arc<Event>], applied: usize) -> bool {
         let mut waiting = self.lock();
         let full = waiting.events.len() + events.len() > HAPPENINGS_WAITING_MAX;
-        if full {
+        let missed = full || events.len() < applied;
+        if missed {
             waiting.events.clear();
             waiting.missed = true;
         }
@@ -112,7 +114,7 @@ impl Inbox {
         waiting.changed = true;
         drop(waiting);
         self.bell.notify_one();
-        full
+        missed
     }
 
     fn end(&self) {
@@ -174,18 +176,24 @@ impl Watchers {
         self.count.load(Relaxed) > 0 && self.table.load().contains_key(&key)
     }
 
-    /// Tells who watches these customers that they changed, and what happened.
-    pub fn tell(&self, changed: impl Iterator<Item = CustomerKey>, happened: &HashMap<CustomerKey, Vec<Arc<Event>>>) {
+    /// Tells who watches these customers that they changed, by how many events,
+    /// and what happened. Events that were applied before anybody watched are not
+    /// among what happened; who began to watch before they showed missed them.
+    pub fn tell(
+        &self,
+        changed: impl Iterator<Item = (CustomerKey, usize)>,
+        happened: &HashMap<CustomerKey, Vec<Arc<Event>>>,
+    ) {
         // the other half of the invariant of `watch`
         fence(SeqCst);
         if self.count.load(SeqCst) == 0 {
             return;
         }
         let table = self.table.load();
-        for key in changed {
+        for (key, applied) in changed {
             let Some(inboxes) = table.get(&key) else { continue };
             let events = happened.get(&key).map_or(&[][..], Vec::as_slice);
-            let behind = inboxes.iter().filter(|inbox| inbox.tell(events)).count();
+            let behind = inboxes.iter().filter(|inbox| inbox.tell(events, applied)).count();
             self.behind.fetch_add(behind as u64, Relaxed);
         }
     }
@@ -244,8 +252,26 @@ mod tests {
     }
 
     fn tell(watchers: &Watchers, events: std::ops::Range<usize>) {
+        let applied = events.len();
         let happened = HashMap::from([(ANN, events.map(event).collect())]);
-        watchers.tell([ANN, CustomerKey(2)].into_iter(), &happened);
+        watchers.tell([(ANN, applied), (CustomerKey(2), 0)].into_iter(), &happened);
+    }
+
+    #[tokio::test]
+    async fn who_begins_between_apply_and_tell_learns_that_it_missed_something() {
+        let watchers = Arc::<Watchers>::default();
+        // one event was applied before anybody watched, one after
+        assert!(!watchers.watched(ANN));
+        let mut watcher = watchers.watch(ANN).ok().unwrap();
+        watchers.tell([(ANN, 2)].into_iter(), &HashMap::from([(ANN, vec![event(1)])]));
+        let told = watcher.next().await.unwrap();
+        assert!(told.missed && told.events.len() == 1 && watchers.behind() == 1);
+        // and when all of them were
+        watchers.tell([(ANN, 1)].into_iter(), &HashMap::new());
+        let told = watcher.next().await.unwrap();
+        assert!(told.missed && told.events.is_empty() && watchers.behind() == 2);
+        tell(&watchers, 2..3);
+        assert!(!watcher.next().await.unwrap().missed);
     }
 
     #[tokio::test]

@@ -222,6 +222,7 @@ impl Writer {
             let written = self.shared.journals.append(&keys).is_ok().then(|| self.appender.write(&self.shared));
             let Some(Ok(written)) = written else { return self.fail(batch) };
             self.shared.log_full.store(false, Relaxed);
+            self.shared.write_failed.store(false, Relaxed);
             self.failed_at = None;
             let eligible = std::mem::take(&mut batch.group.eligible);
             eligible.iter().for_each(|pairs| self.eligible.add(pairs));
@@ -254,6 +255,7 @@ impl Writer {
     fn fail(&mut self, batch: Batch) {
         self.appender.forget();
         self.failed_at = Some(Instant::now());
+        self.shared.write_failed.store(true, Relaxed);
         self.shared.log_full.store(true, Relaxed);
         let refused: usize = batch.acks.iter().map(|(ack, _)| ack.receipts.len()).sum();
         self.shared.counters.exhausted.fetch_add(refused as u64, Relaxed);

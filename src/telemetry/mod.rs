@@ -99,6 +99,8 @@ pub struct Metrics {
     pub streams_gave_way: Counter,
     /// Requests of browsers refused because they came too fast.
     pub browsers_limited: Counter,
+    /// Clicks on links that were not counted.
+    pub clicks_dropped: Counter,
     browser_programs: Vec<Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
@@ -193,6 +195,7 @@ impl Metrics {
             streams: recorder.gauge(names::STREAMS),
             streams_gave_way: recorder.counter(names::STREAMS_GAVE_WAY, Vec::new()),
             browsers_limited: recorder.counter(names::BROWSERS_LIMITED, Vec::new()),
+            clicks_dropped: recorder.counter(names::CLICKS_DROPPED, Vec::new()),
             browser_programs: recorder.counters(names::BROWSER_PROGRAMS, "kind", names::PROGRAMS.into_iter()),
             panics: recorder.counter(names::PANICS, Vec::new()),
             connections: recorder.counter(names::CONNECTIONS, Vec::new()),

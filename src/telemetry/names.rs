@@ -48,6 +48,8 @@ pub const STREAMS_GAVE_WAY: &str = "rapport_streams_gave_way_total";
 pub const REQUEST_IDS_FORGOTTEN: &str = "rapport_request_ids_forgotten_total";
 /// Requests of browsers refused because they came too fast. Counter.
 pub const BROWSERS_LIMITED: &str = "rapport_browser_requests_limited_total";
+/// Clicks on links that were not counted, for too many came. Counter.
+pub const CLICKS_DROPPED: &str = "rapport_clicks_dropped_total";
 /// Requests of browsers that programs sent, by how they were recognised.
 /// Counter.
 pub const BROWSER_PROGRAMS: &str = "rapport_browser_programs_total";
@@ -145,6 +147,7 @@ pub const HELP: &[(&str, &str)] = &[
     (STREAMS_GAVE_WAY, "Times a stream of questions gave way to single calls"),
     (REQUEST_IDS_FORGOTTEN, "Request ids forgotten before their time, for there were too many"),
     (BROWSERS_LIMITED, "Requests of browsers refused because they came too fast"),
+    (CLICKS_DROPPED, "Clicks on links that were not counted, for too many came"),
     (BROWSER_PROGRAMS, "Requests of browsers that programs sent, by how they were recognised"),
     (PANICS, "Panics caught in handlers"),
     (CONNECTIONS, "Connections accepted"),

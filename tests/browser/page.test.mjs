@@ -133,7 +133,7 @@ describe('a page', { timeout: 400_000 }, () => {
     const page = await visitor.open(shop.page(HERO, { head: shop.tag('data-consent="granted"') }));
     const { value } = await cookie(visitor.context);
     await page.evaluate((url) => {
-      document.querySelector('#hero').addEventListener('click', () => (location.href = url));
+      document.querySelector('#hero').addEventListener('click', () => setTimeout(() => (location.href = url)));
       document.querySelector('[data-rapport-dismiss]').click();
     }, shop.page('another page'));
     await until('a dismissal', async () => (await outcomes(shop, value, 'sale')).includes('DISMISS'));

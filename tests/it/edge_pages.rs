@@ -1,6 +1,11 @@
 //! What a page may do: beacons, preflights, limits, what it may say.
 
-use std::{io::Read, sync::Arc};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -145,7 +150,9 @@ fn what_a_page_may_not_say_is_named() {
         ("send_window", json!({})),
         ("context.temperature", json!({"temperature": 20.0})),
         ("placements", json!([])),
-        ("placements[0].placement", json!([{"placement": "agent_desktop"}])),
+        ("request_id", json!("r1")),
+        ("session_id", json!("s".repeat(65))),
+        ("placements[0].placement", json!([{"placement": "p".repeat(65)}])),
     ];
     for (field, value) in cases {
         let name = field.split(['.', '[']).next().unwrap_or_default();
@@ -157,7 +164,14 @@ fn what_a_page_may_not_say_is_named() {
     }
     let answer = beacon(&server, "/v1/decide", &hero()).json();
     let (token, visitor) = (token_of(&answer), visitor_of(&answer));
+    let money = |amount: &str| json!({"amount": amount, "currency": "GBP"});
+    let conversion = |amount: &str| {
+        let (kind, value) = ("OUTCOME_TYPE_CONVERSION", money(amount));
+        json!({"outcome": {"presentationToken": token, "type": kind, "value": value}})
+    };
     let events = [
+        ("outcome.value", conversion("10000.01")),
+        ("outcome.value", conversion("92233720368547758.07")),
         ("customer", json!({"eventId": "1", "customer": {"type": "page_view"}})),
         ("outcome.type", json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_UNSUBSCRIBE"}})),
         ("outcome.type", json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_HANDOFF"}})),
@@ -177,6 +191,27 @@ fn what_a_page_may_not_say_is_named() {
     // nothing of this was taken for the presentation
     let reply = beacon(&server, "/v1/events", &outcome((&token, &visitor), "OUTCOME_TYPE_CLICK"));
     assert_eq!(reply.json()["results"][0]["status"], "RECORD_STATUS_RECORDED", "{reply:?}");
+}
+
+#[test]
+fn a_page_knows_the_placements_of_pages_only() {
+    let server = server_with_keys(&["--browser-rate", "1000"]);
+    for name in ["agent_desktop", "agent_desktopp", "nothing"] {
+        let question = json!({"placements": [{"placement": name}]});
+        let answer = beacon(&server, "/v1/decide", &question).json();
+        let place = &answer["placements"][0];
+        assert_eq!(
+            (&place["status"], &place["placement"]),
+            (&json!("PLACEMENT_STATUS_UNKNOWN_PLACEMENT"), &json!(name))
+        );
+        assert_eq!(place["presentations"], json!([]), "{answer}");
+        let strict = json!({"strict": true, "placements": [{"placement": name}], "allowedChannels": ["emial"]});
+        let refused = beacon(&server, "/v1/decide", &strict);
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(!refused.body.contains("did you mean"), "{refused:?}");
+    }
+    let strict = json!({"strict": true, "placements": [{"placement": "home_her"}]});
+    assert!(beacon(&server, "/v1/decide", &strict).body.contains("did you mean `home_hero`"));
 }
 
 #[tokio::test]
@@ -223,6 +258,23 @@ fn a_page_says_at_most_64_kib_and_a_service_more() {
     let text = [("x-api-key", "sk_decide"), ("content-type", "text/plain")];
     let reply = web::call(server.address, "POST", "/v1/decide", &text, hero().to_string().as_bytes());
     assert_eq!((reply.status, reason(&reply).as_str()), (415, "CONTENT_TYPE"), "plain text is for pages");
+}
+
+#[test]
+fn a_page_that_sends_slowly_loses_its_place() {
+    let server = server_with_keys(&[]);
+    let mut stream = TcpStream::connect(server.address).expect("connecting to the service");
+    let head = format!(
+        "POST /v1/decide?key={PAGE_KEY} HTTP/1.1\r\nhost: {}\r\norigin: {SHOP}\r\ncontent-type: text/plain\r\n\
+         connection: close\r\ncontent-length: 100\r\n\r\n{{",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).expect("sending the head");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a read timeout");
+    let mut reply = String::new();
+    let _ = stream.read_to_string(&mut reply);
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    assert!(reply.contains("did not arrive within 5 s"), "{reply}");
 }
 
 #[test]

@@ -114,6 +114,57 @@ async fn a_burst_of_new_visitors_is_a_program() {
     assert!(counter(&server, "rapport_browser_programs_total{kind=\"burst\"}").await >= 1);
 }
 
+/// What a page that permits profiling is shown at a place.
+fn shown_at(server: &Server, placement: &str, headers: &[(&str, &str)]) -> (Shown, String) {
+    let consent = json!({"profiling": "PERMISSION_GRANTED"});
+    let question = json!({"placements": [{"placement": placement}], "pageConsent": consent});
+    let reply = call(server, "/v1/decide", headers, &question);
+    let link = reply.json()["placements"][0]["presentations"][0]["link"].as_str().unwrap_or_default().to_owned();
+    let path = link.find("/c/").map_or_else(String::new, |at| link[at..].to_owned());
+    (shown(&reply), path)
+}
+
+/// Whether there is a profile of a visitor.
+fn is_remembered(server: &Server, visitor: &str) -> bool {
+    let service = [("x-api-key", "sk_admin"), ("content-type", "application/json")];
+    let body = json!({"identities": [{"type": "visitor_id", "value": visitor}]}).to_string();
+    let reply = web::call(server.address, "POST", "/v1/customers:get", &service, body.as_bytes());
+    assert!(matches!(reply.status, 200 | 404), "{reply:?}");
+    reply.status == 200
+}
+
+#[tokio::test]
+async fn what_a_burst_reports_makes_no_profile() {
+    let server = server_with_keys(&["--browser-rate", "10000", "--trusted-proxies", "1"]);
+    let from = |address| [("x-forwarded-for", address)];
+    let (crowd, elsewhere) = (from("198.51.100.7"), from("198.51.100.8"));
+    let seen: Vec<Shown> = (0..2).map(|_| shown_at(&server, "home_hero", &crowd).0).collect();
+    let linked: Vec<(Shown, String)> = (0..2).map(|_| shown_at(&server, "linked_slot", &crowd)).collect();
+    for _ in 0..NEWCOMERS {
+        decide(&server, &crowd);
+    }
+    assert_eq!(impression(&server, &seen[0], &crowd), COUNTED);
+    assert_eq!(impression(&server, &seen[1], &elsewhere), COUNTED);
+    assert_eq!(web::get(server.address, &linked[0].1, &crowd).status, 302);
+    assert_eq!(web::get(server.address, &linked[1].1, &elsewhere).status, 302);
+    // the last click comes after all else in the log
+    eventually("the click from elsewhere", || async { is_remembered(&server, &linked[1].0.visitor).then_some(()) })
+        .await;
+    assert!(is_remembered(&server, &seen[1].visitor));
+    assert!(!is_remembered(&server, &seen[0].visitor) && !is_remembered(&server, &linked[0].0.visitor));
+}
+
+#[tokio::test]
+async fn who_follows_links_too_fast_gets_there_uncounted() {
+    let server = server_with_keys(&["--browser-rate", "1", "--trusted-proxies", "1"]);
+    let from = [("x-forwarded-for", "198.51.100.7")];
+    let (_, path) = shown_at(&server, "linked_slot", &from);
+    for _ in 0..50 {
+        assert_eq!(web::get(server.address, &path, &from).status, 302);
+    }
+    assert!(counter(&server, "rapport_clicks_dropped_total").await >= 1);
+}
+
 /// The statuses of so many questions from an address.
 fn statuses(server: &Server, headers: &[(&str, &str)], count: usize) -> Vec<u16> {
     (0..count).map(|_| decide(server, headers).status).collect()

@@ -119,6 +119,17 @@ fn refusals_are_statuses_that_a_page_may_read() {
 }
 
 #[test]
+fn a_page_sends_nothing_else_to_grpc_methods() {
+    let server = server_with_keys(&[]);
+    for path in [DECIDE, RECORD] {
+        for kind in ["text/plain", "application/json", "application/octet-stream"] {
+            let reply = call(&server, path, &[("content-type", kind), ("origin", SHOP)], &frame(&hero()));
+            assert_eq!(reply.status, 415, "{path} {kind}: {reply:?}");
+        }
+    }
+}
+
+#[test]
 fn other_routes_are_as_they_were() {
     let server = Server::shared();
     let grpc_web = |path| web::call(server.address, "POST", path, &[("content-type", BINARY)], &frame(&hero()));

@@ -100,14 +100,27 @@ impl Server {
         Self::launch(place, SocketAddr::from(([127, 0, 0, 1], 0)), arguments)
     }
 
+    /// Starts the service as on a disk that is full for every file that has so
+    /// many KiB.
+    pub fn start_on_full_disk(place: &Arc<Place>, file_kib_max: u64) -> Self {
+        let mut command = Command::new("bash");
+        let limited = format!("trap '' XFSZ; ulimit -f {file_kib_max}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_rapport")]);
+        Self::launch_by(command, (place, SocketAddr::from(([127, 0, 0, 1], 0))), &[])
+    }
+
     /// Starts the service at a place and an address, for who knows it from before.
     pub fn start_at(place: &Arc<Place>, address: SocketAddr) -> Self {
         Self::launch(place, address, &[])
     }
 
     fn launch(place: &Arc<Place>, address: SocketAddr, arguments: &[&str]) -> Self {
+        Self::launch_by(Command::new(env!("CARGO_BIN_EXE_rapport")), (place, address), arguments)
+    }
+
+    fn launch_by(mut command: Command, (place, address): (&Arc<Place>, SocketAddr), arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(place.log_path()).expect("a file for stderr");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rapport"))
+        let mut child = command
             .args(["serve", "--listen", &address.to_string(), "--private-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(place.data())

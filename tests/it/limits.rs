@@ -105,6 +105,50 @@ async fn an_offer_that_an_answer_keeps_is_not_held_back_by_itself() {
     assert!(!offers_of(&other, "agent_desktop").contains(&"once".to_owned()), "{other:?}");
 }
 
+/// Beside the desk, what a mailer sends.
+const MAILED: &str = r#"
+placements:
+  - { id: mail_slot, channel: email, slots: 1 }
+offers:
+  - id: mailed
+    name: Mailed once
+    purpose: service
+    issue: serve
+    group: phone
+    value: 5
+    limits: [ { max: 1, window: 30d, exact: true } ]
+    placements: [mail_slot]
+    open: false
+    treatments:
+      email: { en: { subject: "Once", text: "We write this once." } }
+"#;
+
+#[tokio::test]
+async fn what_a_mailer_may_hold_is_not_given_again() {
+    let place = Arc::new(Place::new());
+    place.write_rule("once.yaml", ONCE);
+    place.write_rule("mailed.yaml", MAILED);
+    let server = Server::start(&place);
+    server.customer("mailed", json!({"email_address": "mailed@shop.example.org"})).await;
+    let mut both = question("mailed", "agent_desktop");
+    both["placements"] = json!([{"placement": "agent_desktop"}, {"placement": "mail_slot"}]);
+    let first = server.decide(both).await.expect("an answer");
+    assert_eq!(offers_of(&first, "mail_slot"), ["mailed"]);
+    assert_eq!(offers_of(&first, "agent_desktop")[1], "once");
+    let second = decline(&server, &first, 0).await;
+    // what the agent says next takes the place of what was to be said, a mail does not
+    assert_eq!(offers_of(&second, "agent_desktop")[0], "once");
+    assert!(offers_of(&second, "mail_slot").is_empty(), "{second:?}");
+    let third = decline(&server, &second, 1).await;
+    assert_eq!(offers_of(&third, "agent_desktop")[0], "once");
+    assert!(offers_of(&third, "mail_slot").is_empty(), "{third:?}");
+    let sent = &first.placements[1].presentations[0].presentation_token;
+    let sent = json!({"outcome": {"presentationToken": sent, "type": "OUTCOME_TYPE_HANDOFF"}});
+    let reply = server.events().await.record(message::<RecordRequest>(json!({"events": [sent]}))).await;
+    assert_eq!(reply.expect("a reply").into_inner().results[0].status(), RecordStatus::Recorded);
+    stays_silent(&server, "mailed", "mail_slot").await;
+}
+
 async fn decline(server: &Server, answer: &DecideResponse, at: usize) -> DecideResponse {
     let request: RespondRequest = message(json!({
         "presentationToken": answer.placements[0].presentations[at].presentation_token,

@@ -38,7 +38,9 @@ fn wrong(document: &Value, schema: &Value, value: &Value, shortened: bool) -> Ve
     let mut whole = json!({"components": document["components"], "allOf": [schema]});
     tightened(&mut whole["components"]["schemas"], shortened);
     let validator = jsonschema::validator_for(&whole).expect("a schema");
-    validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    let left_out = |path: &str| shortened && value.pointer(path) == Some(&json!("..."));
+    let errors = validator.iter_errors(value).map(|error| (error.instance_path().to_string(), error));
+    errors.filter(|(path, _)| !left_out(path)).map(|(path, error)| format!("{path}: {error}")).collect()
 }
 
 fn request_schema<'d>(document: &'d Value, path: &str) -> &'d Value {
@@ -146,8 +148,8 @@ struct Example {
     answer: Option<Value>,
 }
 
-/// The calls of the readme with a JSON body. What is left out of an answer is
-/// written as `...`.
+/// The calls of a text with a JSON body. What is left out of an answer is written
+/// as `...`.
 fn examples(readme: &str) -> Vec<Example> {
     let mut all = Vec::new();
     for call in readme.split("curl ").skip(1) {
@@ -178,6 +180,124 @@ fn answer(after: &str) -> Option<Value> {
     }
     let text = text.replace(", ...", "").replace("...\n", "\n");
     Some(serde_json::from_str(&text).unwrap_or_else(|why| panic!("an answer of the readme: {why} in {text}")))
+}
+
+/// Files with their text: the readme and everything in `docs`.
+fn texts() -> Vec<(String, String)> {
+    let docs = std::fs::read_dir(repository().join("docs")).expect("docs");
+    let mut names: Vec<String> =
+        docs.map(|entry| format!("docs/{}", entry.expect("a file").file_name().to_string_lossy())).collect();
+    names.retain(|name| name.ends_with(".md"));
+    names.sort_unstable();
+    names.insert(0, "README.md".to_owned());
+    let read = |name: String| (std::fs::read_to_string(repository().join(&name)).expect("a text"), name);
+    names.into_iter().map(read).map(|(text, name)| (name, text)).collect()
+}
+
+/// Where `curl` is no call.
+const NO_CALLS: &[(&str, &str)] = &[("docs/browser.md", "(`tool`: curl, Python, Go, ...)")];
+
+/// Where `/v1/` is no route.
+const NO_ROUTES: &[(&str, &str)] = &[("docs/browser.md", "answer under `/v1/` says")];
+
+/// What the JSON of the texts is, by what its line holds.
+const SHOWN: &[(&str, &str, Shown)] = &[
+    ("README.md", r#"{"id": "7", "p":"#, Shown::Elsewhere),
+    ("docs/batch.md", r#""value": "12748"}]}"#, Shown::Asked("/v1/decide")),
+    ("docs/batch.md", r#"{"requestId": "march-17850", "#, Shown::Asked("/v1/decide")),
+    ("docs/batch.md", r#"{"requestId":"4f0c93aa15d2e6b7-1","#, Shown::AnsweredLine("/v1/decide")),
+    ("docs/batch.md", r#"{"requestId":"march-17850","#, Shown::AnsweredLine("/v1/decide")),
+    ("docs/browser.md", r#""value": "c-17"}"#, Shown::Asked("/v1/customers:upsert")),
+    ("docs/desk.md", r#""type": "match""#, Shown::Asked("/v1/customers:get")),
+];
+
+/// What a JSON object of a text is.
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    /// The body of a call.
+    Asked(&'static str),
+    /// A line of a batch: a request id and the answer of a call.
+    AnsweredLine(&'static str),
+    /// None of the interface: a line for `rapport eligible`, which the test of the
+    /// readme's trials runs.
+    Elsewhere,
+}
+
+/// Every JSON object of a text that stands in one line, set off or quoted. What
+/// stands in several lines belongs to a call.
+fn objects(text: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("{\"")).collect();
+    for line in text.lines().filter(|line| !line.trim().starts_with("{\"")) {
+        let quoted = line.split('`').skip(1).step_by(2);
+        found.extend(quoted.filter(|code| code.starts_with("{\"")));
+    }
+    found
+}
+
+/// What is wrong with a shown object; where it is shortened, `...` stands for
+/// any value.
+fn faults(document: &Value, shown: Shown, text: &str) -> Vec<String> {
+    let value: Value = serde_json::from_str(text).unwrap_or_else(|why| panic!("{why} in {text}"));
+    match shown {
+        Shown::Asked(path) => wrong(document, request_schema(document, path), &value, false),
+        Shown::AnsweredLine(path) => {
+            let names: Vec<&String> = value.as_object().expect("an object").keys().collect();
+            assert_eq!(names, ["answer", "requestId"], "{text}");
+            assert!(value["requestId"].is_string(), "{text}");
+            wrong(document, answer_schema(document, "post", path), &value["answer"], true)
+        }
+        Shown::Elsewhere => Vec::new(),
+    }
+}
+
+/// The paths that a text names, in order; an empty one where `/v1/` ends it.
+fn routes(text: &str) -> Vec<String> {
+    let named = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect::<String>();
+    text.split("/v1/").skip(1).map(named).map(|path| path.trim_end_matches(':').to_owned()).collect()
+}
+
+fn skipped(skips: &[(&str, &str)], (name, text): (&str, &str)) -> usize {
+    let of_file = skips.iter().filter(|(file, _)| *file == name);
+    of_file.inspect(|(_, part)| assert_eq!(text.matches(part).count(), 1, "{name}: `{part}` is not there")).count()
+}
+
+#[tokio::test]
+async fn everything_that_the_texts_show_is_as_described() {
+    let server = Server::shared();
+    let document = document(&server);
+    let mut used = vec![0; SHOWN.len()];
+    for (name, text) in &texts() {
+        let calls = examples(text);
+        let (curls, none) = (text.matches("curl").count(), skipped(NO_CALLS, (name, text)));
+        assert_eq!(calls.len() + none, curls, "{name}: a `curl` is neither checked nor a named skip");
+        for call in &calls {
+            assert_eq!(mistakes(&document, call), Vec::<String>::new(), "{name}: {call:#?}");
+        }
+        let (named, none): (Vec<String>, Vec<String>) = routes(text).into_iter().partition(|path| !path.is_empty());
+        assert_eq!(none.len(), skipped(NO_ROUTES, (name, text)), "{name}: a `/v1/` is no route and no named skip");
+        for path in named {
+            assert!(document["paths"][format!("/v1/{path}")].is_object(), "{name}: there is no route /v1/{path}");
+        }
+        let blocks = text.matches("```json").count();
+        let shown = objects(text);
+        assert!(shown.len() >= blocks, "{name}: a block of JSON is not found");
+        for object in shown {
+            let at = SHOWN.iter().position(|(file, part, _)| file == name && object.contains(part));
+            let at = at.unwrap_or_else(|| panic!("{name}: say in `SHOWN` what this is: {object}"));
+            used[at] += 1;
+            assert_eq!(faults(&document, SHOWN[at].2, object), Vec::<String>::new(), "{name}: {object}");
+        }
+    }
+    for ((name, part, shown), used) in SHOWN.iter().zip(used) {
+        assert_eq!(used, 1, "{name}: `{part}` ({shown:?}) is shown {used} times");
+    }
+    // broken ones are found
+    let ask = r#"{"identity": [{"type": "customer_id", "value": "1"}]}"#;
+    assert!(!faults(&document, Shown::Asked("/v1/decide"), ask).is_empty());
+    for answer in [r#"{"placements":[{"status":"EMPTY"}]}"#, r#"{"decision":"..."}"#] {
+        let line = format!(r#"{{"requestId":"1","answer":{answer}}}"#);
+        assert!(!faults(&document, Shown::AnsweredLine("/v1/decide"), &line).is_empty(), "{answer}");
+    }
 }
 
 /// What is wrong with an example.

@@ -7,7 +7,7 @@ use rapport::{
     app::App,
     grpc::{
         api::Api,
-        caller::{Agent, Caller},
+        caller::{Agent, Caller, Newcomer},
     },
     proto::{
         Customer, DecideResponse, ExplainRequest, Match, OutcomeType, RecordRequest, RecordResult, RecordStatus,
@@ -291,6 +291,36 @@ async fn a_visitor_who_logs_in_becomes_the_customer() {
 }
 
 #[tokio::test]
+async fn two_people_at_one_browser_stay_two() {
+    let server = Server::shared();
+    let visitor = server.decide(asks("", true)).await.expect("an answer").visitor_id;
+    let login = |customer: &str, country: &str| -> UpsertCustomerRequest {
+        message(json!({"attributes": {"country": country}, "identities": [
+            {"type": "customer_id", "value": customer}, {"type": "visitor_id", "value": visitor},
+        ]}))
+    };
+    let mut customers = server.customers().await;
+    customers.upsert_customer(login("browser-first", "DE")).await.expect("the first logs in");
+
+    // asked about before anything is known of the second: not the first
+    let mut ask = asks(&visitor, true);
+    ask["identities"] = json!([{"type": "customer_id", "value": "browser-second"}]);
+    ask["assurance"] = json!("ASSURANCE_VERIFIED");
+    let unknown = server.decide(ask.clone()).await.expect("an answer");
+    assert_eq!(unknown.r#match(), Match::New);
+    assert!(replays(&server, &unknown).await);
+
+    for created in [true, false] {
+        let second = customers.upsert_customer(login("browser-second", "GB")).await.expect("the second logs in");
+        assert_eq!(second.into_inner().created, created);
+    }
+    let identities = async |customer: &str| server.view("customer_id", customer).await.expect("a customer").identities;
+    assert_eq!((identities("browser-first").await.len(), identities("browser-second").await.len()), (2, 1));
+    customers.upsert_customer(login("browser-first", "DE")).await.expect("the first comes back");
+    assert_eq!(server.decide(ask).await.expect("an answer").r#match(), Match::Known);
+}
+
+#[tokio::test]
 async fn a_match_token_writes_nothing() {
     let server = Server::shared();
     let identities = json!([{"type": "match", "value": "AAAA"}]);
@@ -345,4 +375,18 @@ async fn a_foreign_token_is_refused_like_a_forged_one() {
     let known = api.decide(Caller::Service, message(known)).await.expect("an answer");
     let taken = hand_in(&api, token_of(&known), "CLICK", "").await;
     assert_eq!(taken.status(), RecordStatus::Recorded, "{}", taken.error);
+}
+
+#[tokio::test]
+async fn a_program_that_shows_its_id_is_no_newcomer() {
+    let (api, _dir) = api();
+    let known = api.decide(PAGE, message(asks("", true))).await.expect("an answer").visitor_id;
+    for agent in [Agent::Person, Agent::Bot, Agent::Crowd] {
+        let caller = Caller::Browser(agent);
+        assert_eq!(Newcomer::of(api.app(), caller, &known), None, "{agent:?}");
+        for unknown in ["", "AAAA", &"A".repeat(9_000)] {
+            assert!(Newcomer::of(api.app(), caller, unknown).is_some(), "{agent:?}");
+        }
+    }
+    assert_eq!(Newcomer::of(api.app(), Caller::Service, ""), None);
 }

@@ -146,6 +146,15 @@ impl StreamIds {
         self.add(&mut shard, ticket.key, Known { body: ticket.body, at, decision });
     }
 
+    /// Forgets an id whose decision is gone, so that it can be asked again;
+    /// unless it was asked again already.
+    pub fn forget(&self, ticket: &Ticket, decision: DecisionId) {
+        let mut shard = self.shard(ticket.key);
+        if shard.find(ticket.key).is_some_and(|known| known.decision == decision) {
+            shard.remove(ticket.key);
+        }
+    }
+
     fn add(&self, shard: &mut Shard, key: u128, known: Known) {
         let age_us = known.at.0.saturating_sub(shard.since.0);
         if shard.young.len() >= self.generation_len_max || age_us > REMEMBERED_US {

@@ -20,7 +20,7 @@ const NAMES_IDENTITY: u8 = 0;
 const NAMES_CUSTOMER: u8 = 1;
 
 impl KeyRing {
-    /// A token that names a customer from now on, for [`MATCH_LIFE_US`].
+    /// A token that names a customer from now on, for 15 minutes.
     pub fn match_token(&self, named: &MatchRef, now: Timestamp) -> String {
         let key = &self.newest;
         let (what, kind, number) = match *named {

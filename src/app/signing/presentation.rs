@@ -48,6 +48,8 @@ pub enum Bearer {
     Service,
     /// A browser, as the visitor whose signed id it shows.
     Browser(Option<VisitorId>),
+    /// The same, but what it reports is remembered of no new visitor.
+    Crowd(Option<VisitorId>),
 }
 
 /// What a presentation token says.
@@ -74,7 +76,12 @@ impl KeyRing {
         if signed.bytes[0] & PREVIEW != 0 {
             return Err(TokenError::Preview);
         }
-        if signed.expires_at() < now { Err(TokenError::Expired) } else { Ok(read.presented()) }
+        if signed.expires_at() < now {
+            return Err(TokenError::Expired);
+        }
+        let presented = read.presented();
+        let visitor = presented.visitor.filter(|_| !matches!(bearer, Bearer::Crowd(_)));
+        Ok(Presented { visitor, ..presented })
     }
 
     /// Reads a link token, and what its answer was given for. Whoever follows a
@@ -120,7 +127,10 @@ impl<'a> Read<'a> {
 
     /// Whether the bearer may hand it in.
     fn held_by(&self, bearer: Bearer) -> Choice {
-        let Bearer::Browser(shown) = bearer else { return Choice::from(1) };
+        let shown = match bearer {
+            Bearer::Service => return Choice::from(1),
+            Bearer::Browser(shown) | Bearer::Crowd(shown) => shown,
+        };
         let bound = self.signed.has(BOUND) || self.signed.has(MADE);
         let shows = Choice::from(u8::from(shown.is_some()));
         let shown = shown.unwrap_or_default();

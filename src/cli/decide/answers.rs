@@ -1,11 +1,5 @@
 //! Answers to a file, a line each.
 
-use std::{
-    fs::File,
-    io::{self, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-};
-
 use anyhow::Context;
 use bytes::Bytes;
 use indicatif::ProgressBar;
@@ -15,7 +9,7 @@ use tonic::Code;
 
 use crate::proto::{DecideStreamResponse, Problem, decide_stream_response::Result as Settled};
 
-use super::{Told, exchange::Glance, json, seen::Seen};
+use super::{Told, exchange::Glance, json, sink::Sink};
 
 /// Lines that are written at a time, bytes; fewer when no more answers wait.
 const WRITE_BYTES: usize = 256 << 10;
@@ -46,54 +40,6 @@ pub struct Counts {
     pub problems: u64,
     /// Answered by an earlier run.
     pub passed: u64,
-}
-
-/// Where answers are written.
-pub enum Sink {
-    /// A file that earlier runs may have begun.
-    File(File, PathBuf),
-    /// Standard output.
-    Standard,
-}
-
-impl Sink {
-    /// Opens the output; what earlier runs answered goes into `seen`.
-    ///
-    /// # Errors
-    /// The file cannot be read or written, another run writes to it, or it holds
-    /// something else.
-    pub fn open(path: &Path, seen: &mut Seen) -> anyhow::Result<Self> {
-        if path.as_os_str() == "-" {
-            return Ok(Sink::Standard);
-        }
-        let opening = || format!("opening `{}`", path.display());
-        let mut options = File::options();
-        let mut file = options.create(true).truncate(false).read(true).write(true).open(path).with_context(opening)?;
-        if let Err(error) = file.try_lock() {
-            anyhow::bail!("`{}` cannot be locked ({error}): another run writes to it", path.display());
-        }
-        let end = seen.read_answers(&file, path)?;
-        file.set_len(end).with_context(opening)?;
-        file.seek(SeekFrom::Start(end)).with_context(opening)?;
-        Ok(Sink::File(file, path.to_owned()))
-    }
-
-    fn write(&mut self, lines: &[u8]) -> anyhow::Result<()> {
-        match self {
-            Sink::File(file, path) => file.write_all(lines).with_context(|| format!("writing to `{}`", path.display())),
-            Sink::Standard => {
-                let mut out = io::stdout().lock();
-                out.write_all(lines).and_then(|()| out.flush()).context("writing to standard output")
-            }
-        }
-    }
-
-    fn close(&mut self) -> anyhow::Result<()> {
-        match self {
-            Sink::File(file, path) => file.sync_all().with_context(|| format!("syncing `{}`", path.display())),
-            Sink::Standard => Ok(()),
-        }
-    }
 }
 
 /// Writes answers.

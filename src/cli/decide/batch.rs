@@ -18,11 +18,12 @@ use tokio::{
 use crate::cli::client::Target;
 
 use super::{
-    answers::{Counts, Sink, Writer},
+    answers::{Counts, Writer},
     defaults::Defaults,
-    exchange::{self, Exchange},
+    exchange::{self, Exchange, Others},
     questions::Questions,
     seen::Seen,
+    sink::{OtherRun, Sink},
 };
 
 /// Packs of questions that wait for a stream with room.
@@ -47,6 +48,9 @@ pub struct BatchArgs {
     /// that a run that was interrupted goes on when it is started again.
     #[arg(long, value_name = "FILE", requires = "batch")]
     pub out: Option<PathBuf>,
+    /// Go on in an output that a run with other questions or other options began.
+    #[arg(long, requires = "batch")]
+    pub force: bool,
     /// Streams to the service, each over a connection of its own, which the
     /// service spreads over its cores [default: one per core, at most 8]
     #[arg(long, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u16).range(1..=STREAMS_MAX as i64))]
@@ -59,6 +63,8 @@ pub struct Batch {
     pub questions: PathBuf,
     /// The answers.
     pub answers: PathBuf,
+    /// What is done with the answers of a run that asked something else.
+    pub other: OtherRun,
     /// How many streams.
     pub streams: usize,
     /// What questions take over.
@@ -84,7 +90,7 @@ impl Batch {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         exchange::try_out(&self.target).await?;
         let mut seen = Seen::of_file(&self.questions, &self.defaults.fingerprint())?;
-        let sink = Sink::open(&self.answers, &mut seen)?;
+        let sink = Sink::open(&self.answers, &self.questions, (&mut seen, self.other))?;
         let aside = matches!(sink, Sink::Standard);
         let bar = bar(&self.questions)?;
         let started = Instant::now();
@@ -105,7 +111,7 @@ impl Batch {
         let seen = read?;
         exchanged?;
         tell(&counts, &seen, (started.elapsed(), aside));
-        Ok(if counts.problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if counts.problems + seen.problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -118,10 +124,11 @@ async fn exchange_all(
     let bar = bar.clone();
     let broke: Arc<dyn Fn(String) + Send + Sync> =
         Arc::new(move |why| bar.suspend(|| eprintln!("a stream is opened again: {why}")));
+    let others = Arc::new(Others::default());
     let mut exchanges = JoinSet::new();
     for _ in 0..streams {
         let (target, packs, told) = (target.clone(), Arc::clone(&packs), told.clone());
-        exchanges.spawn(Exchange { target, packs, told, broke: Arc::clone(&broke) }.run());
+        exchanges.spawn(Exchange { target, packs, told, broke: Arc::clone(&broke), others: Arc::clone(&others) }.run());
     }
     drop((packs, told));
     while let Some(done) = exchanges.join_next().await {
@@ -169,6 +176,13 @@ fn tell(counts: &Counts, seen: &Seen, (took, aside): (Duration, bool)) {
     if seen.found > seen.met {
         let others = seen.found - seen.met;
         said.push_str(&format!("; the output holds {others} answers to other questions"));
+    }
+    if seen.problems > 0 {
+        let before = seen.problems;
+        said.push_str(&format!(
+            "; {before} problems of earlier runs stand in the output and are not asked again: to ask them again, take \
+             the lines with `\"problem\"` out of it and run the command again"
+        ));
     }
     match aside {
         true => eprintln!("{said}"),

@@ -5,7 +5,7 @@ use prost::Message;
 
 use crate::{
     grpc::timestamp::Timestamp,
-    proto::{DecideRequest, Intent, PlacementRequest, Purpose, SendWindow},
+    proto::{Assurance, DecideRequest, Intent, PlacementRequest, Purpose, SendWindow},
 };
 
 /// Options that a question of a batch takes over where it does not say.
@@ -20,6 +20,9 @@ pub struct Options {
     /// Only offers of this purpose.
     #[arg(long, value_enum)]
     pub purpose: Option<OnlyPurpose>,
+    /// How sure it is who the person is.
+    #[arg(long, value_enum)]
+    pub assurance: Option<GivenAssurance>,
     /// Open questions: messages can be sent from this moment on, for example
     /// `2026-01-31T08:00:00Z`.
     #[arg(long, value_name = "MOMENT")]
@@ -43,12 +46,28 @@ pub enum OnlyPurpose {
     Service,
 }
 
+/// An assurance by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GivenAssurance {
+    /// Nobody has claimed anything.
+    Anonymous,
+    /// The person, or who asks, says so.
+    Claimed,
+    /// Logged in, or checked.
+    Verified,
+}
+
 impl Options {
     /// A question as the options alone make it.
     ///
     /// # Errors
-    /// A moment that is none.
+    /// A moment that is none; a send window for placements.
     pub fn question(&self) -> anyhow::Result<DecideRequest> {
+        let sends = self.send_from.is_some() || self.send_until.is_some();
+        anyhow::ensure!(
+            !sends || self.placements.is_empty(),
+            "`--send-from` and `--send-until` are for open questions: give them without `--placement`"
+        );
         let placement = |name: &String| PlacementRequest { placement: name.clone(), count: 0 };
         let window = SendWindow {
             from: moment("--send-from", self.send_from.as_deref())?,
@@ -59,7 +78,14 @@ impl Options {
             Some(OnlyPurpose::Marketing) => Purpose::Marketing,
             Some(OnlyPurpose::Service) => Purpose::Service,
         };
+        let assurance = match self.assurance {
+            None => Assurance::Unspecified,
+            Some(GivenAssurance::Anonymous) => Assurance::Anonymous,
+            Some(GivenAssurance::Claimed) => Assurance::Claimed,
+            Some(GivenAssurance::Verified) => Assurance::Verified,
+        };
         Ok(DecideRequest {
+            assurance: assurance.into(),
             placements: self.placements.iter().map(placement).collect(),
             allowed_channels: self.channels.clone(),
             purpose: purpose.into(),
@@ -107,7 +133,11 @@ impl Defaults {
         if question.intent == Intent::Unspecified as i32 {
             question.intent = defaults.intent;
         }
-        if question.send_window.is_none() {
+        if question.assurance == Assurance::Unspecified as i32 {
+            question.assurance = defaults.assurance;
+        }
+        // only an open question has one
+        if question.send_window.is_none() && question.placements.is_empty() {
             question.send_window = defaults.send_window;
         }
     }
@@ -123,6 +153,7 @@ mod tests {
             channels: vec!["email".into()],
             purpose: Some(OnlyPurpose::Marketing),
             send_until: Some("2026-01-31T08:00:00Z".into()),
+            assurance: Some(GivenAssurance::Verified),
             ..Options::default()
         };
         let defaults = Defaults::new(options.question().unwrap());
@@ -131,7 +162,13 @@ mod tests {
         assert_eq!(silent.allowed_channels, ["email"]);
         assert_eq!((silent.purpose(), silent.intent()), (Purpose::Marketing, Intent::Preview));
         assert_eq!(silent.send_window.and_then(|w| w.until).map(|t| t.seconds), Some(1_769_846_400));
+        assert_eq!(silent.assurance(), Assurance::Verified);
+        let placement = PlacementRequest { placement: "side_bar".into(), count: 0 };
+        let mut placed = DecideRequest { placements: vec![placement], ..DecideRequest::default() };
+        defaults.fill(&mut placed);
+        assert_eq!(placed.send_window, None);
         let own = DecideRequest {
+            assurance: Assurance::Anonymous.into(),
             allowed_channels: vec!["sms".into()],
             purpose: Purpose::Service.into(),
             intent: Intent::Present.into(),
@@ -150,5 +187,8 @@ mod tests {
         assert_ne!(fingerprint(&present), fingerprint(&Options::default()));
         let wrong = Options { send_from: Some("tomorrow".into()), ..Options::default() };
         assert!(format!("{:#}", wrong.question().unwrap_err()).contains("`--send-from`"));
+        let until = Some("2026-01-31T08:00:00Z".to_owned());
+        let placed = Options { placements: vec!["side_bar".into()], send_until: until, ..Options::default() };
+        assert!(placed.question().unwrap_err().to_string().contains("without `--placement`"));
     }
 }

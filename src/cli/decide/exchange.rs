@@ -1,14 +1,23 @@
 //! One stream to the service: questions out, answers in. A stream that breaks is
 //! opened again and asked what it has not answered.
 
-use std::{collections::HashMap, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::http::{HeaderValue, Request, header::CONTENT_TYPE};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
 use prost::Message;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
@@ -26,7 +35,8 @@ const ON_THE_WAY_MAX: usize = 1_024;
 const ON_THE_WAY_BYTES_MAX: usize = 4 << 20;
 /// Packs that wait for the transport, of one stream.
 const PACKS_MAX: usize = 4;
-/// How often a stream is opened again without an answer in between.
+/// How often a stream is opened again without an answer in between, and how
+/// often a question is asked again that the service puts off.
 const TRIES_MAX: u32 = 10;
 /// The wait before the first of these; doubled each time up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_millis(100);
@@ -45,6 +55,17 @@ pub struct Exchange {
     pub told: mpsc::Sender<Told>,
     /// Says that a stream broke.
     pub broke: Arc<dyn Fn(String) + Send + Sync>,
+    /// What it knows of the other streams.
+    pub others: Arc<Others>,
+}
+
+/// What the streams of a run know of each other.
+#[derive(Default)]
+pub struct Others {
+    /// Whether one of them could be opened.
+    opened: AtomicBool,
+    /// Turns true when one of them found no more questions.
+    finished: watch::Sender<bool>,
 }
 
 /// Why a stream ended.
@@ -62,12 +83,16 @@ struct OnTheWay {
     bytes: usize,
     /// Answers taken so far.
     answered: u64,
+    /// Whether the stream was ever open.
+    opened: bool,
 }
 
 struct Question {
     message: Bytes,
     line: u64,
     line_bytes: u32,
+    /// How often the service put it off.
+    put_off: u32,
 }
 
 impl Exchange {
@@ -80,7 +105,10 @@ impl Exchange {
         let (mut tries, mut answered) = (0, 0);
         loop {
             let why = match self.stream(&mut on_the_way).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.others.finished.send_replace(true);
+                    return Ok(());
+                }
                 Err(Broke::For(error)) => return Err(error),
                 Err(Broke::Again(why)) => why,
             };
@@ -88,12 +116,22 @@ impl Exchange {
                 (tries, answered) = (0, on_the_way.answered);
             }
             tries += 1;
+            // the others do without one that the service has no room for
+            if tries > TRIES_MAX && !on_the_way.opened && self.others.opened.load(Relaxed) {
+                (self.broke)(format!("{why}; it is done without"));
+                return Ok(());
+            }
             anyhow::ensure!(
                 tries <= TRIES_MAX,
                 "the stream broke `{tries}` times in a row: {why}; run the command again to go on where it ended"
             );
             (self.broke)(why);
-            tokio::time::sleep((WAIT * 2_u32.pow(tries - 1)).min(WAIT_MAX)).await;
+            let mut finished = self.others.finished.subscribe();
+            tokio::select! {
+                () = tokio::time::sleep((WAIT * 2_u32.pow(tries - 1)).min(WAIT_MAX)) => {}
+                // it has no questions, and none are left
+                _ = finished.wait_for(|finished| *finished), if on_the_way.questions.is_empty() => return Ok(()),
+            }
         }
     }
 
@@ -116,6 +154,8 @@ impl Exchange {
         if let Some(status) = Status::from_header_map(response.headers()) {
             return Err(Broke::of(&status));
         }
+        on_the_way.opened = true;
+        self.others.opened.store(true, Relaxed);
         let body = std::pin::pin!(response.into_body());
         Open { exchange: self, on_the_way, sender: Some(sender), received: BytesMut::new() }.run(body).await
     }
@@ -142,7 +182,7 @@ impl OnTheWay {
             let message = pack.messages.slice(at..one.end);
             at = one.end;
             self.bytes += message.len();
-            let question = Question { message, line: one.line, line_bytes: one.line_bytes };
+            let question = Question { message, line: one.line, line_bytes: one.line_bytes, put_off: 0 };
             self.questions.insert(one.request_id.clone(), question);
         }
     }
@@ -160,6 +200,25 @@ impl OnTheWay {
         messages.freeze()
     }
 
+    /// A problem of the moment, not of the question, ends the stream: it is asked
+    /// again on the next one, a bounded number of times.
+    fn passing(&mut self, request_id: &str, problem: &Problem) -> Result<(), Broke> {
+        let code = Code::from_i32(problem.code);
+        if !matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::Aborted) {
+            return Ok(());
+        }
+        let why = format!("{code:?}: {}", problem.message);
+        let Some(question) = self.questions.get_mut(request_id) else { return Err(Broke::Again(why)) };
+        question.put_off += 1;
+        if question.put_off <= TRIES_MAX {
+            return Err(Broke::Again(why));
+        }
+        let line = question.line;
+        Err(Broke::For(anyhow::anyhow!(
+            "the service put line {line} off `{TRIES_MAX}` times: {why}; run the command again to go on where it ended"
+        )))
+    }
+
     /// Whose answer a message is.
     fn take(&mut self, message: Bytes) -> Result<Option<Answer>, Broke> {
         let unreadable = || Broke::For(anyhow::anyhow!("the service sent an answer that cannot be read"));
@@ -167,7 +226,7 @@ impl OnTheWay {
         if kind == Glance::Problem {
             let decoded = DecideStreamResponse::decode(message.clone()).map_err(|_| unreadable())?;
             if let Some(Settled::Problem(problem)) = decoded.result {
-                passing(&problem)?;
+                self.passing(request_id, &problem)?;
             }
         }
         let Some(question) = self.questions.remove(request_id) else {
@@ -179,18 +238,6 @@ impl OnTheWay {
         self.bytes -= question.message.len();
         self.answered += 1;
         Ok(Some(Answer { message, kind, line: question.line, line_bytes: question.line_bytes }))
-    }
-}
-
-/// A problem of the moment, not of the question, ends the stream: it is asked
-/// again on the next one.
-fn passing(problem: &Problem) -> Result<(), Broke> {
-    let code = Code::from_i32(problem.code);
-    match code {
-        Code::Unavailable | Code::ResourceExhausted | Code::Aborted => {
-            Err(Broke::Again(format!("{code:?}: {}", problem.message)))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -372,6 +419,10 @@ mod tests {
         let problem = |code: Code| Settled::Problem(Problem { code: code as i32, ..Problem::default() });
         assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::Again(_))));
         assert_eq!(on_the_way.again(), "abc");
+        for _ in 1..TRIES_MAX {
+            assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::Again(_))));
+        }
+        assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::For(_))));
         assert!(matches!(on_the_way.take(settled("b", problem(Code::InvalidArgument))), Ok(None)));
         let answer = on_the_way.take(settled("a", problem(Code::InvalidArgument))).ok().flatten();
         assert_eq!(answer.map(|a| (a.line, a.line_bytes)), Some((1, 9)));

@@ -13,8 +13,13 @@ use std::{
 use anyhow::Context;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::answer;
+
 /// Bytes of a file that are hashed at a time.
 const READ_BYTES: usize = 1 << 20;
+
+/// The longest answer that is read, bytes.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What a question's id says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,12 @@ pub struct Seen {
     pub found: u64,
     /// Those of them whose question was met in this run.
     pub met: u64,
+    /// Those of them that are problems.
+    pub problems: u64,
+    /// Those of them whose id was derived in a run like this one.
+    pub own: u64,
+    /// Those of them whose id was derived from other questions or options.
+    pub foreign: u64,
 }
 
 const MET: u64 = 1;
@@ -88,8 +99,18 @@ impl Seen {
     }
 
     fn new(hash: u64, lines: u64) -> Self {
-        let prefix = format!("{hash:016x}-");
-        Self { prefix, lines, answered_lines: Vec::new(), given: HashSet::default(), found: 0, met: 0 }
+        let prefix = answer::derived_prefix(hash);
+        Self {
+            prefix,
+            lines,
+            answered_lines: Vec::new(),
+            given: HashSet::default(),
+            found: 0,
+            met: 0,
+            problems: 0,
+            own: 0,
+            foreign: 0,
+        }
     }
 
     /// The derived id of a line.
@@ -152,50 +173,54 @@ impl Seen {
         (line <= self.lines).then_some(line)
     }
 
+    /// What marks this run: equal for the same questions and the same options.
+    pub fn run(&self) -> &str {
+        &self.prefix
+    }
+
     /// Notes every answer of an earlier run. Answers where the last whole line
     /// ends: what follows was torn off by a kill.
     ///
     /// # Errors
-    /// The file cannot be read; a line is not an answer.
+    /// The file cannot be read; it holds something else than answers.
     pub fn read_answers(&mut self, file: &File, path: &Path) -> anyhow::Result<u64> {
         let mut reader = BufReader::with_capacity(READ_BYTES, file);
         let (mut line, mut end) = (Vec::new(), 0);
         for number in 1_u64.. {
             line.clear();
-            let len = reader
+            let len = (&mut reader)
+                .take(ANSWER_BYTES_MAX)
                 .read_until(b'\n', &mut line)
                 .with_context(|| format!("reading `{}` at line {number}", path.display()))?;
-            if line.last() != Some(&b'\n') {
+            let foreign = || {
+                let path = path.display();
+                format!(
+                    "line {number} of `{path}` is not an answer of a batch: give another `--out`; nothing was changed"
+                )
+            };
+            let whole = line.last() == Some(&b'\n');
+            anyhow::ensure!(whole || len < ANSWER_BYTES_MAX as usize && answer::torn(&line), foreign());
+            if !whole {
                 break;
             }
-            let id = request_id(&line).with_context(|| {
-                format!("line {number} of `{}` is not an answer of a batch: give another `--out`", path.display())
-            })?;
-            self.answered(&id);
+            let found = answer::read(&line).with_context(foreign)?;
+            self.note(&found);
             end += len as u64;
         }
         Ok(end)
+    }
+
+    fn note(&mut self, found: &answer::Found) {
+        self.answered(&found.request_id);
+        self.problems += u64::from(found.is_problem);
+        self.own += u64::from(self.line_of(&found.request_id).is_some());
+        self.foreign += u64::from(!found.request_id.starts_with(&self.prefix) && answer::is_derived(&found.request_id));
     }
 }
 
 /// The last bit is not part of it.
 fn hash_of(id: &str) -> u64 {
     xxh3_64(id.as_bytes()) & !MET
-}
-
-/// The id of an answer; it stands first, as a rule without escapes.
-fn request_id(line: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        #[serde(rename = "requestId")]
-        request_id: String,
-    }
-    let rest = line.strip_prefix(b"{\"requestId\":\"");
-    let id = rest.and_then(|rest| rest.get(..rest.iter().position(|byte| *byte == b'"')?));
-    match id.filter(|id| !id.contains(&b'\\')).and_then(|id| std::str::from_utf8(id).ok()) {
-        Some(id) => Some(id.to_owned()),
-        None => serde_json::from_slice::<Answer>(line).ok().map(|answer| answer.request_id),
-    }
 }
 
 #[cfg(test)]
@@ -228,8 +253,28 @@ mod tests {
             [seen.meet("a"), seen.meet("b\""), seen.meet("c")],
             [Standing::Answered, Standing::Answered, Standing::New]
         );
+        assert_eq!((seen.found, seen.problems), (2, 1));
         write!(file, "\nnot an answer\n").unwrap();
         let open = File::open(file.path()).unwrap();
         assert!(Seen::new(7, 10).read_answers(&open, file.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_not_touched() {
+        for text in ["no newline", "{\"requestId\": \"a\"}", "{\"requestId\":\"a\",\"placements\":[", "[1]\n", "\n"] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            write!(file, "{text}").unwrap();
+            let open = File::open(file.path()).unwrap();
+            assert!(Seen::new(7, 10).read_answers(&open, file.path()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_of_another_run_are_told_apart() {
+        let mut seen = Seen::new(7, 10);
+        for id in ["given", &seen.derived(3), &Seen::new(8, 10).derived(3)] {
+            seen.note(&answer::Found { request_id: id.to_owned(), is_problem: false });
+        }
+        assert_eq!((seen.found, seen.own, seen.foreign), (3, 1, 1));
     }
 }

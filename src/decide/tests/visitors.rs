@@ -90,3 +90,28 @@ fn the_page_speaks_for_a_profile_that_only_visits_made() {
         assert_eq!(addressed(&case).0, "known7GivenForgotten");
     }
 }
+
+#[test]
+fn whom_only_a_visit_found_is_not_verified() {
+    let mut rules = rules();
+    offer(&mut rules, "high", 20.0);
+    rules.offers[0].verified = true;
+    let mut case = Case::new(finish(rules), Profile::default(), ask(&["hero"]));
+    let shown = |case: &Case| !rank(&case.inputs(), &mut Scratch::default()).winners.is_empty();
+    case.request.assurance = Assurance::Verified;
+    let stored = |kind: &str| StoredIdentity { kind: IdentityTypeId::of(kind), value: "v".into() };
+    let by_visit = vec![identity(VISITOR_TYPE)];
+    let by_both = vec![identity("customer_id"), identity(VISITOR_TYPE)];
+    for (matched, identities, known, verified) in [
+        (Match::Known, &by_visit, &["customer_id", VISITOR_TYPE][..], false),
+        (Match::Known, &by_visit, &[VISITOR_TYPE], false),
+        (Match::Known, &by_both, &[VISITOR_TYPE], false),
+        (Match::Known, &by_both, &["customer_id", VISITOR_TYPE], true),
+        (Match::New, &by_both, &[], true),
+    ] {
+        case.matched = matched;
+        case.request.identities.clone_from(identities);
+        case.profile.identities = known.iter().map(|kind| stored(kind)).collect();
+        assert_eq!(shown(&case), verified, "{matched:?} {known:?}");
+    }
+}

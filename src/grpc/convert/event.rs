@@ -36,6 +36,10 @@ pub const CALLER_ID_BYTES_MAX: usize = 128;
 /// Most bytes of a decline's reason code.
 pub const REASON_CODE_BYTES_MAX: usize = 64;
 
+/// The most that one event may be worth, minor units: sums of them stay far from
+/// what a number holds.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+
 /// The earliest time of an event, 2000-01-01: what is older is a mistaken unit.
 pub const TIME_MIN: Timestamp = Timestamp(946_684_800_000_000);
 
@@ -100,11 +104,14 @@ fn time(r: &mut Reading<'_>, wire: Option<crate::grpc::timestamp::Timestamp>) ->
     Some(at)
 }
 
-/// An amount that must not be negative.
+/// An amount that must not be negative, nor more than [`AMOUNT_MAX`].
 fn amount(r: &mut Reading<'_>, field: &str, wire: Option<proto::Money>, instead: &str) -> Option<i64> {
     let amount = r.money(field, wire)?;
     if amount < 0 {
         r.wrong(field, format!("is negative: {instead}"));
+    }
+    if amount > AMOUNT_MAX {
+        r.wrong(field, format!("is more than {AMOUNT_MAX} of the currency's smallest units: check the unit"));
     }
     Some(amount)
 }
@@ -150,7 +157,7 @@ fn items(r: &mut Reading<'_>, wire: Vec<proto::EventItem>) -> (Vec<ItemLine>, Ve
             r.wrong(format!("customer.items[{index}].item"), why);
         }
         let unit_price = match line.unit_price {
-            Some(price) => r.money(&format!("customer.items[{index}].unit_price"), Some(price)),
+            Some(price) => unit_price_of(r, &format!("customer.items[{index}].unit_price"), price),
             None => None,
         };
         let quantity = if line.quantity == 0 { 1 } else { line.quantity };
@@ -158,6 +165,15 @@ fn items(r: &mut Reading<'_>, wire: Vec<proto::EventItem>) -> (Vec<ItemLine>, Ve
         names.push(line.item.into_boxed_str());
     }
     (lines, names)
+}
+
+/// What one piece costs; less than nothing for what is taken back.
+fn unit_price_of(r: &mut Reading<'_>, field: &str, price: proto::Money) -> Option<i64> {
+    let price = r.money(field, Some(price))?;
+    if price.unsigned_abs() > AMOUNT_MAX.unsigned_abs() {
+        r.wrong(field, format!("is more than {AMOUNT_MAX} of the currency's smallest units: check the unit"));
+    }
+    Some(price)
 }
 
 fn data(r: &mut Reading<'_>, wire: Option<Struct>) -> Box<str> {

@@ -203,13 +203,16 @@ impl<'a> Reading<'a> {
 
     /// Why a channel is not known.
     pub fn unknown_channel(&mut self, field: &str, name: &str) {
-        let hint = did_you_mean(name, self.ruleset.channels.iter().map(|c| &*c.name));
+        let known = self.ruleset.channels.iter().filter(|channel| self.hears_of(channel));
+        let hint = did_you_mean(name, known.map(|c| &*c.name));
         self.wrong(field, format!("{} is not a channel of the rules{hint}", quoted(name)));
     }
 
     /// Why a placement is not known.
     pub fn unknown_placement(&mut self, field: &str, name: &str) {
-        let hint = did_you_mean(name, self.ruleset.placements.iter().map(|p| &*p.name));
+        let ruleset = self.ruleset;
+        let known = ruleset.placements.iter().filter(|place| self.hears_of(ruleset.channel(place.channel)));
+        let hint = did_you_mean(name, known.map(|p| &*p.name));
         self.wrong(field, format!("{} is not a placement of the rules{hint}", quoted(name)));
     }
 }

@@ -3,8 +3,8 @@
 use crate::{
     app::{AppError, consistency_version},
     domain::{
-        Assurance, ChannelId, Identity, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId,
-        Purpose, Request, SendWindow, Trace, View, VisitorId,
+        Assurance, ChannelId, Identity, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, Purpose,
+        Request, SendWindow, Trace, View, VisitorId,
     },
     proto,
 };
@@ -51,7 +51,7 @@ pub fn read(mut reading: Reading<'_>, mut wire: proto::DecideRequest) -> Result<
     let mut request = Request {
         identities,
         assurance,
-        session_id: r.text("session_id", wire.session_id, SESSION_BYTES_MAX),
+        session_id: r.text("session_id", wire.session_id, r.bound(SESSION_BYTES_MAX, browser::SESSION_BYTES_MAX)),
         placements: placements(r, wire.placements, wire.strict),
         allowed_channels: channels(r, &wire.allowed_channels, wire.strict),
         purpose: purpose(r, wire.purpose),
@@ -111,11 +111,12 @@ fn placements(r: &mut Reading<'_>, wire: Vec<proto::PlacementRequest>, strict: b
     if !r.fits("placements", wire.len(), PLACEMENTS_MAX) {
         return Vec::new();
     }
+    let bytes_max = r.bound(NAME_BYTES_MAX, browser::PLACEMENT_BYTES_MAX);
     let mut asks = Vec::with_capacity(wire.len());
     for (index, ask) in wire.into_iter().enumerate() {
-        let id = PlacementId::of(&ask.placement);
-        if ask.placement.is_empty() || ask.placement.len() > NAME_BYTES_MAX {
-            let why = format!("is {} bytes long: give 1 to {NAME_BYTES_MAX}", ask.placement.len());
+        let id = r.placement_id(&ask.placement);
+        if ask.placement.is_empty() || ask.placement.len() > bytes_max {
+            let why = format!("is {} bytes long: give 1 to {bytes_max}", ask.placement.len());
             r.wrong(format!("placements[{index}].placement"), why);
         } else if strict && !r.ruleset.placement_slots.contains_key(&id) {
             r.unknown_placement(&format!("placements[{index}].placement"), &ask.placement);
@@ -141,7 +142,7 @@ fn channels(r: &mut Reading<'_>, wire: &[String], strict: bool) -> Vec<ChannelId
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             let why = format!("is {} bytes long: give 1 to {NAME_BYTES_MAX}", name.len());
             r.wrong(format!("allowed_channels[{index}]"), why);
-        } else if strict && r.ruleset.channel_by_name(name).is_none() {
+        } else if strict && !r.ruleset.channel_by_name(name).is_some_and(|channel| r.hears_of(channel)) {
             r.unknown_channel(&format!("allowed_channels[{index}]"), name);
         }
         channels.push(ChannelId::of(name));
@@ -184,7 +185,7 @@ pub fn permission(r: &mut Reading<'_>, field: &str, number: i32) -> Permission {
 }
 
 fn excluded<I: Ord>(r: &mut Reading<'_>, field: &str, names: &[String], id_of: fn(&str) -> I) -> Vec<I> {
-    if !r.fits(field, names.len(), EXCLUDED_MAX) {
+    if !r.fits(field, names.len(), r.bound(EXCLUDED_MAX, browser::EXCLUDED_MAX)) {
         return Vec::new();
     }
     for (index, name) in names.iter().enumerate() {

@@ -16,6 +16,9 @@ const BUSY_FOR: Duration = Duration::from_millis(50);
 /// How long a stream gives way at most before it answers one slice, so that it
 /// moves on under any load.
 const GIVE_WAY_MAX: Duration = Duration::from_millis(20);
+/// How long a stream waits for a log that does not keep up before it answers one
+/// slice: one that is full may stay so, which has to be told.
+const LOG_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often it looks whether it may go on.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -46,16 +49,16 @@ impl Pace {
         busy || now.duration_since(self.since) >= SLICE
     }
 
-    /// Lets everything else go first, then begins a slice. `stopping` ends a
-    /// wait.
-    pub async fn rest(&mut self, traffic: &Traffic, app: &App, stopping: impl Fn() -> bool) {
+    /// Lets everything else go first, then begins a slice. `leaving` ends
+    /// a wait: the service stops, or the caller has gone.
+    pub async fn rest(&mut self, traffic: &Traffic, app: &App, leaving: impl Fn() -> bool) {
         tokio::task::yield_now().await;
         let mut began = Instant::now();
         let too_busy = |began: Instant| traffic.interactive() > INTERACTIVE_MAX && began.elapsed() < GIVE_WAY_MAX;
-        if too_busy(began) || !app.log_keeps_up() {
+        let log_lags = |began: Instant| !app.log_keeps_up() && began.elapsed() < LOG_WAIT_MAX;
+        if too_busy(began) || log_lags(began) {
             metrics().streams_gave_way.increment(1);
-            // a log that lags behind is waited for however long it takes
-            while (too_busy(began) || !app.log_keeps_up()) && !stopping() {
+            while (too_busy(began) || log_lags(began)) && !leaving() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             began = Instant::now();

@@ -6,11 +6,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc::{self, OwnedPermit},
+    task::JoinSet,
+};
 use tonic::{Code, Status};
 
 use super::{
@@ -40,6 +44,13 @@ const PIECE_BYTES: usize = 32 << 10;
 const PIECE_SPARE_BYTES: usize = 8 << 10;
 /// Milliseconds a question waits for its profile when it does not say.
 const TIME_BUDGET_MS: u32 = 10_000;
+
+/// A stream on which nothing moves for so many minutes ends, so that it keeps
+/// none of the few places; whoever still has questions opens it again.
+const IDLE_MINUTES_MAX: u64 = 5;
+const IDLE_MAX: Duration = Duration::from_secs(60 * IDLE_MINUTES_MAX);
+/// How long what is under way may take once the service stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// A question being answered.
 type Answering = Pin<Box<dyn Future<Output = Settled> + Send>>;
@@ -89,22 +100,20 @@ impl Run {
         }
     }
 
-    /// Answers to the end, then tells how it ended.
-    pub async fn run(mut self) {
+    /// Answers to the end, then tells how it ended, for which there is always
+    /// room.
+    pub async fn run(mut self, ending: OwnedPermit<Piece>) {
         let status = match self.answer_all().await {
             Ok(()) => Status::ok(""),
             Err(Ended::Gone) => return,
             Err(Ended::With(status)) => {
                 metrics().request_error(status.code() as i32);
-                // what was answered before goes out first
-                if self.finish().await.is_err() {
-                    return;
-                }
+                // what was answered before goes out first, if it is read
+                self.finish().await.ok();
                 status
             }
         };
-        // a caller that has gone does not need it
-        self.pieces.send(Err(status)).await.ok();
+        ending.send(Err(status));
     }
 
     async fn answer_all(&mut self) -> Result<(), Ended> {
@@ -129,8 +138,16 @@ impl Run {
             let Some(message) = next else { return self.finish().await };
             self.ask(message).await?;
             if self.pace.over(&self.place.traffic) {
-                let stop = &self.place.stop;
-                self.pace.rest(&self.place.traffic, self.api.app(), || *stop.borrow()).await;
+                if !self.api.app().log_keeps_up() {
+                    // the wait may be long: what is answered is told before
+                    self.hand_over().await?;
+                }
+                let (stop, pieces) = (&self.place.stop, &self.pieces);
+                let leaving = || *stop.borrow() || pieces.is_closed();
+                self.pace.rest(&self.place.traffic, self.api.app(), leaving).await;
+                if pieces.is_closed() {
+                    return Err(Ended::Gone);
+                }
             }
         }
     }
@@ -140,6 +157,7 @@ impl Run {
     async fn wait(&mut self) -> Result<Option<Option<Message>>, Ended> {
         self.hand_over().await?;
         let Self { source, waiting, pieces, place, .. } = self;
+        let idle = waiting.is_empty();
         let done = tokio::select! {
             biased;
             // whoever opened the stream looked at the stop before
@@ -147,6 +165,7 @@ impl Run {
             () = pieces.closed() => return Err(Ended::Gone),
             Some(done) = waiting.join_next() => done,
             next = poll_fn(|ctx| source.poll_next(ctx)) => return Ok(Some(next?)),
+            () = tokio::time::sleep(IDLE_MAX), if idle => return Err(status::idle(IDLE_MINUTES_MAX).into()),
         };
         self.write_joined(done);
         Ok(None)
@@ -166,21 +185,25 @@ impl Run {
         let mut answering: Answering = Box::pin(caught(Arc::clone(&self.api), self.caller, question));
         match poll_fn(|ctx| Poll::Ready(answering.as_mut().poll(ctx))).await {
             Poll::Ready(settled) => self.write(&settled),
-            Poll::Pending => self.let_wait(answering, counted).await,
+            Poll::Pending => self.let_wait(answering, counted).await?,
         }
         Ok(())
     }
 
     /// A question whose profile is not in memory: others go on meanwhile.
-    async fn let_wait(&mut self, answering: Answering, counted: Question) {
+    async fn let_wait(&mut self, answering: Answering, counted: Question) -> Result<(), Ended> {
         let place = self.place.traffic.wait();
         if self.waiting.len() < WAITING_MAX && place.is_some() {
             self.waiting.spawn(waiting(answering, (counted, place)));
-            return;
+            return Ok(());
         }
-        let settled = answering.await;
+        let settled = tokio::select! {
+            settled = answering => settled,
+            ended = impatience(&self.place, &self.pieces) => return Err(ended),
+        };
         self.write(&settled);
         drop(counted);
+        Ok(())
     }
 
     fn read(&self, message: Message) -> Result<proto::DecideRequest, Settled> {
@@ -229,7 +252,12 @@ impl Run {
 
     /// Waits for what is under way and hands everything over.
     async fn finish(&mut self) -> Result<(), Ended> {
-        while let Some(done) = self.waiting.join_next().await {
+        loop {
+            let done = tokio::select! {
+                done = self.waiting.join_next() => done,
+                ended = impatience(&self.place, &self.pieces) => return Err(ended),
+            };
+            let Some(done) = done else { break };
             self.write_joined(done);
         }
         self.hand_over().await
@@ -241,7 +269,27 @@ impl Run {
             return Ok(());
         }
         let piece = Bytes::from(std::mem::take(&mut self.piece));
-        self.pieces.send(Ok(piece)).await.map_err(|_| Ended::Gone)
+        tokio::select! {
+            biased;
+            sent = self.pieces.send(Ok(piece)) => sent.map_err(|_| Ended::Gone),
+            ended = impatience(&self.place, &self.pieces) => Err(ended),
+        }
+    }
+}
+
+/// Ends when waiting has to: the caller has gone, the service stops and the grace
+/// is over, or nothing moved for too long.
+async fn impatience(place: &Place, pieces: &mpsc::Sender<Piece>) -> Ended {
+    let mut stop = place.stop.clone();
+    let stopped = async move {
+        // who tells it lives as long as the place
+        stop.wait_for(|stop| *stop).await.ok();
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        () = pieces.closed() => Ended::Gone,
+        () = stopped => Ended::With(status::stopping()),
+        () = tokio::time::sleep(IDLE_MAX) => Ended::With(status::idle(IDLE_MINUTES_MAX)),
     }
 }
 

@@ -120,10 +120,7 @@ impl<'d> Schemas<'d> {
     /// One value of a field.
     fn one(&mut self, field: &Field, side: Side) -> Json {
         let written = side == Side::Written;
-        let number = |format: &str, least: Option<i64>| {
-            let kind = if written { json!("integer") } else { json!(["integer", "string"]) };
-            with_least(json!({"type": kind, "format": format}), least)
-        };
+        let integer = if written { json!("integer") } else { json!(["integer", "string"]) };
         let long = |format: &str, pattern: &str| match side {
             Side::Written => json!({"type": "string", "format": format, "pattern": pattern}),
             Side::Read => json!({"type": ["integer", "string"], "format": format, "pattern": pattern}),
@@ -131,8 +128,9 @@ impl<'d> Schemas<'d> {
         match field.descriptor.r#type() {
             Type::Double | Type::Float if written => json!({"type": "number", "format": "double"}),
             Type::Double | Type::Float => json!({"type": ["number", "string"], "format": "double"}),
-            Type::Int32 | Type::Sint32 | Type::Sfixed32 => number("int32", None),
-            Type::Uint32 | Type::Fixed32 => number("int32", Some(0)),
+            Type::Int32 | Type::Sint32 | Type::Sfixed32 => json!({"type": integer, "format": "int32"}),
+            // no format of the registry is an unsigned integer of 32 bits
+            Type::Uint32 | Type::Fixed32 => json!({"type": integer, "minimum": 0, "maximum": u32::MAX}),
             Type::Int64 | Type::Sint64 | Type::Sfixed64 => long("int64", "^-?[0-9]+$"),
             Type::Uint64 | Type::Fixed64 => long("uint64", "^[0-9]+$"),
             Type::Bool => json!({"type": "boolean"}),
@@ -176,13 +174,6 @@ fn reference(name: &str) -> Json {
 fn described(mut schema: Json, comment: &str) -> Json {
     if let (Json::Object(fields), false) = (&mut schema, comment.is_empty()) {
         fields.insert("description".to_owned(), json!(comment));
-    }
-    schema
-}
-
-fn with_least(mut schema: Json, least: Option<i64>) -> Json {
-    if let (Json::Object(fields), Some(least)) = (&mut schema, least) {
-        fields.insert("minimum".to_owned(), json!(least));
     }
     schema
 }

@@ -116,6 +116,8 @@ fn what_is_read_is_what_the_schema_allows() {
         (json!({"sessionId": "a", "time_budget_ms": 5, "timeBudgetMs": null}), false),
         (json!({"session_id": "a", "timeBudgetMs": "5"}), true),
         (json!({"timeBudgetMs": -1}), false),
+        (json!({"timeBudgetMs": u32::MAX}), true),
+        (json!({"timeBudgetMs": u64::from(u32::MAX) + 1}), false),
         (json!({"timeBudgetMs": [1]}), false),
         (json!({"assurance": 3, "view": 0}), true),
         (json!({"assurance": 4}), false),

@@ -6,11 +6,17 @@ interface Rapport {
   readonly ready: Promise<void>;
   /** Asks again for every placement that is on the page now. */
   refresh(): Promise<void>;
-  /** Tells what the person consented to. What is left out stays as it is. */
+  /**
+   * Tells what the person consented to. What is left out stays as it is. When
+   * profiling is taken back, nothing more is told of what was shown before.
+   */
   consent(given: RapportConsent): void;
+  /** Forgets the visitor, with the cookie and what was shown: for log-out. */
+  forget(): void;
   /**
    * Reports that the person did what the offer of a placement asks for; with
    * consent also on a later page than the click. False when there was no offer.
+   * It never throws.
    */
   conversion(placement: string, value?: RapportMoney): boolean;
 }

@@ -1,10 +1,10 @@
-/*! Rapport on a web page: whatever fails in here, the page goes on. */
+// Whatever fails, the page goes on.
 (() => {
-  const HIDDEN_MS = 240, SEEN_MS = 1000, SEND_MS = 300, EVENTS_MAX = 100, PLACEMENTS_MAX = 32;
+  const HIDDEN_MS = 240, SEEN_MS = 1000, SEND_MS = 300;
   const script = document.currentScript;
-  if (!script || window.rapport?.refresh) return;
-  const options = script.dataset, slots = new Map(), sent = new Set(), consent = {}, queue = [];
-  let visitor = options.visitor, round = 0, width = innerWidth, sending;
+  if (window.rapport?.refresh) return;
+  const options = { ...script.dataset }, slots = new Map(), sent = new Set(), consent = {};
+  let visitorId = options.visitor, queue = new Map(), retries = 0, round = 0, width = innerWidth, sending;
 
   const attempt = (work) => {
     try {
@@ -13,93 +13,99 @@
       console.debug('rapport:', error);
     }
   };
-  const config = (name, given = window.rapportConfig?.[name]) => (typeof given === 'function' ? given() : given);
-  const url = (path) => new URL(`/v1/${path}${options.key ? '?key=' + options.key : ''}`, script.src);
+  const config = (name, given = window.rapportConfig?.[name]) => (given?.call ? given() : given);
+  const url = (path) => new URL(`v1/${path}?key=${encodeURIComponent(options.key || '')}`, script.src);
   const post = (path, body) => fetch(url(path), { method: 'POST', body, keepalive: true });
 
-  // Consent and the visitor.
   const granted = () => consent.profiling === 'PERMISSION_GRANTED';
   const kept = () => /\brapport_visitor=([^;]+)/.exec(document.cookie)?.[1];
-  const keep = (value, seconds) => {
-    document.cookie = `rapport_visitor=${value}; Max-Age=${seconds}; Path=/; SameSite=Lax` + (location.protocol === 'https:' ? '; Secure' : '');
+  const keep = (value = '') => attempt(() => {
+    document.cookie = `rapport_visitor=${value}; Max-Age=${value ? 34560000 : 0}; Path=/; SameSite=Lax` + (/^https/.test(origin) ? '; Secure' : '');
+  });
+  const clicked = () => attempt(() => JSON.parse(sessionStorage.rapport ?? null)) || {};
+  const forget = (all) => {
+    if (all) {
+      queue = new Map();
+      round &&= round + 1;
+      visitorId = options.visitor = undefined;
+      slots.forEach((slot) => watch(slot));
+    }
+    keep();
+    delete sessionStorage.rapport;
   };
-  // for a conversion on another page
-  const clicked = () => JSON.parse(sessionStorage.rapport || '{}');
   const setConsent = (given) => attempt(() => {
+    const before = granted();
     for (const name of ['profiling', 'marketing']) {
-      const value = given && typeof given === 'object' ? given[name] : given;
+      const value = Object(given) === given ? given[name] : given;
       if (value != null) consent[name] = 'PERMISSION_' + (/^(true|granted)$/.test(value) ? 'GRANTED' : 'DENIED');
     }
-    if (granted()) {
-      visitor = visitor || kept();
-      if (visitor && !kept()) keep(visitor, 34560000);
-    } else if (consent.profiling) {
-      keep('', 0);
-      delete sessionStorage.rapport;
-    }
+    if (granted()) keep(visitorId = options.visitor || kept() || visitorId);
+    else if (consent.profiling) forget(before);
   });
 
-  // Outcomes.
-  const flush = (beacon) => {
-    if (!queue.length) return;
-    const body = JSON.stringify({ events: queue.splice(0, EVENTS_MAX), visitorId: visitor });
-    if (!beacon || !navigator.sendBeacon?.(url('events'), body)) sending = post('events', body).catch(() => {});
-  };
-  const report = (token, type, more) => {
-    if (!token || sent.has(type + token)) return;
-    sent.add(type + token);
-    queue.push({ outcome: { presentationToken: token, type: 'OUTCOME_TYPE_' + type, ...more } });
+  const add = (waiting, visitorId, events) => waiting.set(visitorId, [...(waiting.get(visitorId) || []), ...events].slice(0, 100));
+  const flush = () => queue.forEach((events, visitorId, waiting) => {
+    const body = JSON.stringify({ events, visitorId });
+    waiting.delete(visitorId);
+    if (!('keepalive' in Request.prototype)) return navigator.sendBeacon(url('events'), body);
+    sending = post('events', body).then(({ status }) => {
+      if (status === 429 || status > 499) throw status;
+      retries = 0;
+    }).catch(() => {
+      add(waiting, visitorId, events);
+      if (retries < 5) setTimeout(flush, SEND_MS * 3 ** ++retries);
+    });
+  });
+  const report = (slot, type, more) => {
+    const presentationToken = slot.token;
+    slot.visitorId ||= visitorId;
+    if (!presentationToken || sent.has(type + presentationToken)) return;
+    sent.add(type + presentationToken);
+    add(queue, slot.visitorId, [{ outcome: { presentationToken, type: 'OUTCOME_TYPE_' + type, ...more } }]);
     setTimeout(flush, SEND_MS);
   };
   const observer = new IntersectionObserver((entries) => {
     for (const { target, intersectionRatio } of entries) {
-      const slot = slots.get(target);
+      const slot = slots.get(target) || {};
       clearTimeout(slot.timer);
-      if (intersectionRatio >= 0.5) slot.timer = setTimeout(() => document.hidden || report(slot.token, 'IMPRESSION'), SEEN_MS);
+      if (intersectionRatio >= 0.5) slot.timer = setTimeout(() => document.hidden || report(slot, 'IMPRESSION'), SEEN_MS);
     }
   }, { threshold: 0.5 });
-  const watch = (slot) => {
+  const watch = (slot, token) => {
+    slot.token = token;
     clearTimeout(slot.timer);
     observer.unobserve(slot.element);
-    if (slot.token) observer.observe(slot.element);
+    if (token) observer.observe(slot.element);
   };
-  const onClick = (event) => {
-    const slot = slots.get(event.currentTarget), { element, token, name } = slot;
+  const onClick = (event) => attempt(() => {
+    const slot = slots.get(event.currentTarget), { element } = slot;
     const on = event.target.closest('a[href],[data-rapport-click],[data-rapport-accept],[data-rapport-dismiss],[data-rapport-decline]');
-    if (!on || !element.contains(on)) return;
+    if (!element.contains(on)) return;
     const { rapportAccept, rapportDecline: reasonCode, rapportDismiss = reasonCode } = on.dataset;
     if (rapportDismiss != null) {
       event.preventDefault();
-      report(token, reasonCode ? 'DECLINE' : 'DISMISS', { reasonCode });
+      report(slot, reasonCode ? 'DECLINE' : 'DISMISS', { reasonCode });
       element.style.display = 'none';
       slot.changed = true;
     } else {
-      report(token, rapportAccept == null ? 'CLICK' : 'ACCEPT');
-      if (token && granted()) sessionStorage.rapport = JSON.stringify({ ...clicked(), [name]: token });
+      report(slot, rapportAccept == null ? 'CLICK' : 'ACCEPT');
+      if (slot.token && granted()) sessionStorage.rapport = JSON.stringify({ ...clicked(), [slot.name]: { token: slot.token, visitorId: slot.visitorId } });
     }
-  };
+  });
 
-  // Content.
-  const safe = (link) => /^((https?|mailto|tel):|[^:]*([/?#]|$))/i.test(link);
+  const safe = (link) => link && /^((https?|mailto|tel):|[^:]*([/?#]|$))/i.test(link);
   const parse = (html) => new DOMParser().parseFromString(html, 'text/html').body;
-  const ELEMENTS = /^(A|B|BR|BUTTON|DIV|EM|H[1-6]|I|IMG|LI|OL|P|SMALL|SPAN|STRONG|UL)$/;
-  const ATTRIBUTES = /^(alt|aria-label|class|data-rapport-\w+|height|title|width)$/;
-  const copy = (from, to) => {
-    for (const node of from.childNodes) {
-      if (node.nodeType === 3) to.append(node.data);
-      if (!ELEMENTS.test(node.tagName)) continue;
-      const made = document.createElement(node.tagName);
-      for (const { name, value } of node.attributes) {
-        if (ATTRIBUTES.test(name) || (/^(href|src)$/.test(name) && safe(value))) made.setAttribute(name, value);
+  const clean = (body) => {
+    for (const node of body.querySelectorAll('*')) {
+      if (!/^(A|B|BR|BUTTON|DIV|EM|H\d|I|IMG|LI|OL|P|SPAN|STRONG|UL)$/.test(node.tagName)) node.remove();
+      for (const { name, value } of [...node.attributes]) {
+        if (!/^(alt|class|data-rapport-\w+)$/.test(name) && !(/^(href|src)$/.test(name) && safe(value))) node.removeAttribute(name);
       }
-      to.append(copy(node, made));
     }
-    return to;
+    return body.childNodes;
   };
   const fill = ({ element }, { data = {}, message = {}, ...other }) => {
-    if (element.dataset.rapportHtml != null && message.html) {
-      element.replaceChildren(...copy(parse(message.html), document.createElement('p')).childNodes);
-    }
+    if (element.dataset.rapportHtml != null && message.html) element.replaceChildren(...clean(parse(message.html)));
     for (const name of ['field', 'alt', 'href', 'src']) {
       for (const part of element.querySelectorAll(`[data-rapport-${name}]`)) {
         const field = part.getAttribute('data-rapport-' + name);
@@ -116,82 +122,59 @@
     }
   };
 
-  // A slot keeps its room.
   const edges = ({ element }) => {
-    const { top, width, height } = element.getBoundingClientRect(), next = element.nextElementSibling;
-    return { top, width, height, below: next ? next.getBoundingClientRect().top : element.parentNode.getBoundingClientRect().bottom };
+    const { top, width, height } = element.getBoundingClientRect();
+    return { top, width, height, below: (element.nextElementSibling || element.parentNode).getBoundingClientRect().bottom };
   };
   const hold = (slot, before) => {
     const { element } = slot, { style } = element, moved = (edge) => before[edge] - edges(slot)[edge];
     if (!before.height || element.dataset.rapportGrow != null) return;
-    if (!element.querySelector('img') && !Object.keys(before).some(moved)) return;
-    style.boxSizing = 'border-box';
-    style.height = before.height + 'px';
+    style.cssText += `;box-sizing:border-box;height:${before.height}px`;
     if (moved('width')) style.width = before.width + 'px';
     if (element.scrollHeight > element.clientHeight) style.overflow = 'auto';
     const { marginTop, marginBottom } = getComputedStyle(element);
-    style.marginTop = parseFloat(marginTop) + moved('top') + 'px';
-    style.marginBottom = parseFloat(marginBottom) + moved('below') + 'px';
+    style.marginTop = `calc(${marginTop} + ${moved('top')}px)`;
+    style.marginBottom = `calc(${marginBottom} + ${moved('below')}px)`;
   };
 
   const tell = (slot, what, detail) => {
-    slot.hidden = slot.element.style.visibility = '';
+    slot.element.style.visibility = '';
     slot.element.dispatchEvent(new CustomEvent('rapport:' + what, { bubbles: true, detail: { placement: slot.name, ...detail } }));
   };
   const put = (slot, shown) => {
-    const { element, own } = slot, before = edges(slot);
+    const { element, own } = slot, before = shown && edges(slot);
     if (slot.changed) {
       element.style.cssText = own.style.cssText;
       element.replaceChildren(...own.cloneNode(true).childNodes);
     }
-    slot.token = '';
     if (shown) {
       slot.changed = true;
-      // in new boxes nothing shifts
+      // new boxes shift nothing
       element.replaceChildren(...element.childNodes);
       fill(slot, shown);
       hold(slot, before);
-      slot.token = shown.presentationToken;
+      slot.visitorId = visitorId;
     }
-    watch(slot);
+    watch(slot, shown?.presentationToken);
     return shown;
-  };
-  const slotOf = (element) => {
-    const { rapportPlacement: name, rapportToken: token } = element.dataset;
-    const slot = slots.get(element) || { element, name, token, own: element.cloneNode(true), hidden: !token };
-    if (!slots.has(element)) {
-      slots.set(element, slot);
-      element.addEventListener('click', onClick, true);
-      if (token) watch(slot);
-      else element.style.visibility = 'hidden';
-    }
-    return slot;
-  };
-  const decide = async (placements) => {
-    const visitorId = (granted() && kept()) || visitor;
-    const response = await post('decide', JSON.stringify({
-      placements,
-      visitorId,
-      languages: config('languages') || [document.documentElement.lang || navigator.language],
-      context: config('context') || JSON.parse(options.context || '{}'),
-      pageConsent: consent,
-      ...config('request'),
-    }));
-    if (!response.ok) throw await response.text();
-    const answer = await response.json();
-    visitor = answer.visitorId || visitorId;
-    if (visitor && granted()) keep(visitor, 34560000);
-    return answer;
   };
   const ask = async () => {
     const mine = ++round, open = new Set();
+    slots.forEach((slot, element) => element.isConnected || (put(slot), slots.delete(element)));
     for (const element of document.querySelectorAll('[data-rapport-placement]')) {
-      const slot = slotOf(element);
-      if (!element.dataset.rapportToken) open.add(slot);
+      const { rapportPlacement: name, rapportToken: token } = element.dataset;
+      const slot = slots.get(element) || { element, name, own: element.cloneNode(true) };
+      if (!slots.has(element)) {
+        slots.set(element, slot);
+        element.addEventListener('click', onClick, true);
+        watch(slot, token);
+        if (!token) element.style.visibility = 'hidden';
+      }
+      if (!token) open.add(slot);
     }
     const asking = (placement) => [...open].filter(({ name }) => name === placement);
     const stay = (reason) => open.forEach((slot) => {
-      if (reason === 'timeout' && !slot.hidden) return;
+      if (reason === 'timeout' && !slot.element.style.visibility) return;
       open.delete(slot);
       tell(slot, 'kept', { reason });
     });
@@ -200,18 +183,29 @@
       try {
         flush();
         await sending;
-        // late consent is unknown
         if (mine < 2) await Promise.race([limit, (async () => setConsent((await config('consent')) ?? options.consent))()]);
-        const names = [...new Set([...open].map(({ name }) => name))].slice(0, PLACEMENTS_MAX);
-        const answer = names.length && (await decide(names.map((placement) => ({ placement, count: asking(placement).length }))));
-        for (const { placement, presentations } of (mine === round && answer.placements) || []) {
+        const names = [...new Set([...open].map(({ name }) => name))].slice(0, 32);
+        if (!names.length) return;
+        const response = await post('decide', JSON.stringify({
+          placements: names.map((placement) => ({ placement, count: asking(placement).length })),
+          visitorId,
+          languages: config('languages') || [document.documentElement.lang || navigator.language],
+          context: config('context') || JSON.parse(options.context || '{}'),
+          pageConsent: consent,
+          ...config('request'),
+        }));
+        const answer = await response.json();
+        if (mine < round) return stay('timeout');
+        visitorId = answer.visitorId || visitorId;
+        if (granted()) keep(visitorId);
+        for (const { placement, presentations } of answer.placements) {
           asking(placement).forEach((slot, at) => {
             open.delete(slot);
             const shown = attempt(() => put(slot, presentations[at])) || put(slot);
             tell(slot, shown ? 'filled' : 'kept', { decisionId: answer.decisionId, ...(shown || { reason: 'empty' }) });
           });
         }
-        stay(mine === round ? 'empty' : 'timeout');
+        stay('empty');
       } catch (error) {
         console.debug('rapport:', error);
         stay('error');
@@ -220,26 +214,31 @@
     await (mine > 1 ? answered : Promise.race([answered, limit]));
   };
 
-  addEventListener('pagehide', () => flush(true));
-  document.addEventListener('visibilitychange', () => (document.hidden ? flush(true) : slots.forEach(watch)));
+  addEventListener('pagehide', flush);
+  document.addEventListener('visibilitychange', () => {
+    flush();
+    slots.forEach((slot) => watch(slot, slot.token));
+  });
   addEventListener('resize', () => {
     if (width !== innerWidth) slots.forEach(({ element: { style } }) => Object.assign(style, { width: '', height: '' }));
     width = innerWidth;
   });
-  const ready = new Promise((done) => {
-    const start = () => done(attempt(ask));
-    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start);
-    else start();
-  });
+  const ready = (async () => {
+    if (document.readyState === 'loading') await new Promise((done) => document.addEventListener('DOMContentLoaded', done));
+    await ask();
+  })();
   window.rapport = {
     ready,
     refresh: () => ready.then(ask),
     consent: setConsent,
-    conversion(placement, { amount, currency } = {}) {
-      const slot = [...slots.values()].find(({ name, token }) => name === placement && token);
-      const { token = clicked()[placement] } = slot || {};
-      report(token, 'CONVERSION', currency && { value: { amount: String(amount), currency } });
-      return !!token;
-    },
+    forget: () => attempt(() => {
+      flush();
+      forget(true);
+    }),
+    conversion: (placement, value) => !!attempt(() => {
+      const slot = [...slots.values()].find(({ name, token }) => name === placement && token) || clicked()[placement];
+      report(slot, 'CONVERSION', value?.currency && { value: { amount: `${value.amount}`, currency: `${value.currency}` } });
+      return slot.token;
+    }),
   };
 })();

@@ -18,6 +18,7 @@ use axum::http::{
 use tonic::body::Body;
 
 use crate::{
+    app::Click,
     config::ServeConfig,
     grpc::{Agent, Caller, unary},
     http::agents::{self, Program},
@@ -50,10 +51,12 @@ pub struct Admitted {
     pub caller: Caller,
     /// Where a browser asks from.
     pub source: Option<Source>,
+    /// What it counts as when it follows a link.
+    pub click: Click,
 }
 
 impl Admitted {
-    const SERVICE: Self = Self { caller: Caller::Service, source: None };
+    const SERVICE: Self = Self { caller: Caller::Service, source: None, click: Click::Ignored };
 }
 
 impl Edge {
@@ -77,6 +80,9 @@ impl Edge {
     /// The key, the origin or the host is not permitted here, or a browser asks
     /// too fast.
     pub fn admit<B>(&self, request: &Request<B>) -> Result<Admitted, Refusal> {
+        if request.uri().path().starts_with(LINKS) {
+            return Ok(self.follower(request));
+        }
         let page = Page::of(request.headers());
         match &self.keys {
             // no browser speaks HTTP/2 in the clear
@@ -135,19 +141,37 @@ impl Edge {
         !known && request.version() < Version::HTTP_2 && address::over_loopback(request)
     }
 
+    /// Whoever follows a link gets to the page; how often that counts is paced.
+    fn follower<B>(&self, request: &Request<B>) -> Admitted {
+        let source = self.pace.source(Holder::Link, address::of_client(request, self.trusted_proxies));
+        let click = match self.pace.request(source) {
+            Err(_) => {
+                metrics().clicks_dropped.increment(1);
+                Click::Ignored
+            }
+            Ok(()) if self.pace.is_suspected(source) => Click::OfNobody,
+            Ok(()) => Click::Counted,
+        };
+        Admitted { click, ..Admitted::SERVICE }
+    }
+
     fn browser<B>(&self, request: &Request<B>, holder: Holder<'_>) -> Result<Admitted, Refusal> {
         let source = self.pace.source(holder, address::of_client(request, self.trusted_proxies));
         self.pace.request(source).map_err(|wait| {
             metrics().browsers_limited.increment(1);
             refusal::too_fast(wait)
         })?;
-        let suspected = || is_question(request.uri().path()) && self.pace.is_suspected(source);
-        let program = agents::program(request.headers()).or_else(|| suspected().then_some(Program::Burst));
-        let agent = program.map_or(Agent::Person, |program| {
-            metrics().program(program as usize);
-            Agent::Bot
-        });
-        Ok(Admitted { caller: Caller::Browser(agent), source: Some(source) })
+        let suspected = self.pace.is_suspected(source);
+        let burst = suspected && is_question(request.uri().path());
+        let agent = match agents::program(request.headers()).or_else(|| burst.then_some(Program::Burst)) {
+            Some(program) => {
+                metrics().program(program as usize);
+                Agent::Bot
+            }
+            None if suspected => Agent::Crowd,
+            None => Agent::Person,
+        };
+        Ok(Admitted { caller: Caller::Browser(agent), source: Some(source), click: Click::Ignored })
     }
 
     /// Notes that a browser brought no visitor id.
@@ -194,6 +218,9 @@ fn holder<B>(keys: &Keys, request: &Request<B>) -> Result<keys::Holder, Refusal>
     };
     holder.ok_or_else(refusal::unknown_key)
 }
+
+/// Where links lead through.
+const LINKS: &str = "/c/";
 
 /// Whether a path asks for a decision.
 fn is_question(path: &str) -> bool {

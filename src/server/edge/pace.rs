@@ -33,7 +33,11 @@ const SUSPECTED_S: u64 = 60;
 
 /// Who asks: a key or origin from one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(usize);
+pub struct Source {
+    asked: usize,
+    /// The network alone, for links, whose callers have no key.
+    network: usize,
+}
 
 /// What tells sources apart beside their network.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -42,6 +46,8 @@ pub enum Holder<'a> {
     Key(u32),
     /// An origin, where there are no keys.
     Origin(&'a [u8]),
+    /// Nothing: whoever follows a link.
+    Link,
 }
 
 type Limiter = RateLimiter<Source, Cells, MonotonicClock, NoOpMiddleware<Instant>>;
@@ -74,8 +80,9 @@ impl Pace {
 
     /// The source that a request belongs to.
     pub fn source(&self, holder: Holder<'_>, address: IpAddr) -> Source {
-        let hash = self.hasher.hash_one((holder, address::network(address)));
-        Source(hash as usize % NETWORKS_MAX)
+        let network = address::network(address);
+        let cell = |holder: Holder<'_>| self.hasher.hash_one((holder, network)) as usize % NETWORKS_MAX;
+        Source { asked: cell(holder), network: cell(Holder::Link) }
     }
 
     /// Takes one request from the quota.
@@ -88,16 +95,24 @@ impl Pace {
 
     /// Notes a new visitor.
     pub fn newcomer(&self, source: Source) {
+        self.newcomer_at(source, self.started.elapsed().as_secs());
+    }
+
+    fn newcomer_at(&self, source: Source, now_s: u64) {
         if self.newcomers.check_key(&source).is_err() {
-            let until = self.started.elapsed().as_secs() + SUSPECTED_S;
-            self.suspected.of(source).store(until, Ordering::Relaxed);
+            for source in [source, Source { asked: source.network, ..source }] {
+                self.suspected.of(source).store(now_s + SUSPECTED_S, Ordering::Relaxed);
+            }
         }
     }
 
     /// Whether a source had more new visitors lately than people are.
     pub fn is_suspected(&self, source: Source) -> bool {
-        let until = self.suspected.of(source).load(Ordering::Relaxed);
-        until > 0 && self.started.elapsed().as_secs() < until
+        self.is_suspected_at(source, self.started.elapsed().as_secs())
+    }
+
+    fn is_suspected_at(&self, source: Source, now_s: u64) -> bool {
+        now_s < self.suspected.of(source).load(Ordering::Relaxed)
     }
 }
 
@@ -111,7 +126,7 @@ impl Cells {
 
     fn of(&self, source: Source) -> &AtomicU64 {
         // INVARIANT: a source is below NETWORKS_MAX, as many as there are cells
-        &self.0[source.0]
+        &self.0[source.asked]
     }
 }
 
@@ -175,5 +190,18 @@ mod tests {
         // one may have come back to the quota meanwhile
         pace.newcomer(here);
         assert!(pace.is_suspected(here));
+        let link = source(&pace, Holder::Link, "198.51.100.7");
+        assert!(pace.is_suspected(link), "links of the same network");
+        assert!(!pace.is_suspected(source(&pace, Holder::Link, "198.51.100.8")));
+    }
+
+    #[test]
+    fn a_network_recovers_a_minute_after_the_last_newcomer_too_many() {
+        let pace = Pace::new(1_000);
+        let here = source(&pace, Holder::Key(0), "198.51.100.7");
+        (0..2 * NEWCOMERS_PER_MINUTE).for_each(|_| pace.newcomer_at(here, 100));
+        for (now_s, suspected) in [(100, true), (159, true), (160, false), (1_000, false)] {
+            assert_eq!(pace.is_suspected_at(here, now_s), suspected, "{now_s}");
+        }
     }
 }

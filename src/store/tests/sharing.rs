@@ -65,14 +65,28 @@ fn two_people_share_a_phone() {
 }
 
 #[test]
-fn a_phone_alone_makes_a_customer_who_is_not_the_next_one() {
+fn a_phone_alone_makes_the_customer_who_says_next_who_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).unwrap();
-    runtime().block_on(async {
+    let runtime = runtime();
+    let keys = runtime.block_on(async {
         let caller = call(&store, "", 1).await;
         assert!(caller.created);
         let ann = call(&store, "ann", 2).await;
-        assert!(ann.created && ann.customer != caller.customer);
+        assert_eq!((ann.status, ann.customer, ann.created), (ReceiptStatus::Recorded, caller.customer, false));
+        assert_eq!(call(&store, "ann", 2).await.status, ReceiptStatus::Duplicate);
+        let profile = store.hot(caller.customer.unwrap()).unwrap();
+        assert_eq!(profile.profile.identities.len(), 2);
+        // the next one to share it is somebody else, and so is one in the same group
+        let bob = call(&store, "bob", 5).await;
+        assert!(bob.created && bob.customer != caller.customer);
+        let alone = |id| submission(Target::Identities(vec![identity(&store, PHONE, "+4931")]), id, purchase(1));
+        let mail = |id| {
+            let target = vec![identity(&store, PHONE, "+4931"), identity(&store, EMAIL, "cid@shop.example.org")];
+            submission(Target::Identities(target), id, purchase(1))
+        };
+        let receipts = store.record(vec![alone(6), mail(7), alone(8)]).await;
+        assert!(receipts.iter().all(|r| r.customer == receipts[0].customer), "{receipts:?}");
         // both in one group of the writer
         let of = |name: &str, id| {
             let target =
@@ -81,8 +95,44 @@ fn a_phone_alone_makes_a_customer_who_is_not_the_next_one() {
         };
         let receipts = store.record(vec![of("cid", 3), of("dan", 4)]).await;
         assert!(receipts.iter().all(|r| r.created) && receipts[0].customer != receipts[1].customer);
-        is_shared_by(&store, &[caller.customer.unwrap(), ann.customer.unwrap()]).await;
+        let keys = [caller.customer.unwrap(), bob.customer.unwrap()];
+        is_shared_by(&store, &keys).await;
+        keys
     });
+    let copied = crashed_copy(&store);
+    let recovered = Store::open(config(copied.path())).unwrap();
+    runtime.block_on(async {
+        is_shared_by(&recovered, &keys).await;
+        let ann = identity(&recovered, CUSTOMER_ID, "ann");
+        assert_eq!(recovered.resolve(&[ann]).await.unwrap(), Resolved::Known(keys[0]));
+        assert_eq!(call(&recovered, "ann", 9).await.customer, Some(keys[0]));
+        assert_eq!(call(&recovered, "ann", 2).await.status, ReceiptStatus::Duplicate);
+    });
+}
+
+/// Whoever comes first, it is one customer with the same history.
+#[test]
+fn a_caller_who_is_named_is_one_customer_in_either_order() {
+    let runtime = runtime();
+    let history = |order: [(&str, u128); 3]| {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(config(dir.path())).unwrap();
+        runtime.block_on(async {
+            let mut keys = Vec::new();
+            for (name, id) in order {
+                keys.push(call(&store, name, id).await.customer.unwrap());
+            }
+            assert!(keys.iter().all(|key| *key == keys[0]));
+            let hot = store.profile(keys[0]).await.unwrap().unwrap();
+            let mut kinds: Vec<_> = hot.profile.identities.iter().map(|i| i.kind).collect();
+            kinds.sort_unstable();
+            (kinds, hot.profile.stats.len(), hot.profile.version)
+        })
+    };
+    let first = history([("", 1), ("ann", 2), ("", 3)]);
+    for order in [[("", 1), ("", 3), ("ann", 2)], [("ann", 2), ("", 1), ("", 3)]] {
+        assert_eq!(history(order), first);
+    }
 }
 
 #[test]
