@@ -7,6 +7,7 @@ mod batch;
 mod defaults;
 mod exchange;
 mod json;
+mod on_the_way;
 mod questions;
 mod seen;
 mod sink;

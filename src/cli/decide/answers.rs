@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::proto::{DecideStreamResponse, Problem, decide_stream_response::Result as Settled};
 
-use super::{Told, exchange::Glance, json, sink::Sink};
+use super::{Told, json, on_the_way::Glance, sink::Sink};
 
 /// Lines that are written at a time, bytes; fewer when no more answers wait.
 const WRITE_BYTES: usize = 256 << 10;

@@ -2,7 +2,6 @@
 //! opened again and asked what it has not answered.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -16,28 +15,20 @@ use anyhow::Context as _;
 use axum::http::{HeaderValue, Request, header::CONTENT_TYPE};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
-use prost::Message;
 use tokio::sync::{Mutex, mpsc, watch};
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
-use crate::{
-    cli::client::{self, Target},
-    grpc::stream::DECIDE_STREAM,
-    proto::{DecideStreamResponse, Problem, decide_stream_response::Result as Settled},
+use crate::{cli::client::Target, grpc::stream::DECIDE_STREAM};
+
+use super::{
+    Told,
+    on_the_way::{Broke, OnTheWay, TRIES_MAX},
+    questions::Pack,
 };
 
-use super::{Told, answers::Answer, questions::Pack};
-
-/// Most questions on the way of one stream.
-const ON_THE_WAY_MAX: usize = 1_024;
-/// Most bytes of questions on the way of one stream, beyond one pack.
-const ON_THE_WAY_BYTES_MAX: usize = 4 << 20;
 /// Packs that wait for the transport, of one stream.
 const PACKS_MAX: usize = 4;
-/// How often a stream is opened again without an answer in between, and how
-/// often a question is asked again that the service puts off.
-const TRIES_MAX: u32 = 10;
 /// The wait before the first of these; doubled each time up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_millis(100);
 /// The longest wait before a stream is opened again.
@@ -66,33 +57,6 @@ pub struct Others {
     opened: AtomicBool,
     /// Turns true when one of them found no more questions.
     finished: watch::Sender<bool>,
-}
-
-/// Why a stream ended.
-enum Broke {
-    /// It may be opened again.
-    Again(String),
-    /// It would be the same again.
-    For(anyhow::Error),
-}
-
-/// Questions on the way.
-#[derive(Default)]
-struct OnTheWay {
-    questions: HashMap<Box<str>, Question>,
-    bytes: usize,
-    /// Answers taken so far.
-    answered: u64,
-    /// Whether the stream was ever open.
-    opened: bool,
-}
-
-struct Question {
-    message: Bytes,
-    line: u64,
-    line_bytes: u32,
-    /// How often the service put it off.
-    put_off: u32,
 }
 
 impl Exchange {
@@ -158,122 +122,6 @@ impl Exchange {
         self.others.opened.store(true, Relaxed);
         let body = std::pin::pin!(response.into_body());
         Open { exchange: self, on_the_way, sender: Some(sender), received: BytesMut::new() }.run(body).await
-    }
-}
-
-impl Broke {
-    fn of(status: &Status) -> Self {
-        match status.code() {
-            Code::Unavailable
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal => Broke::Again(format!("{:?}: {}", status.code(), status.message())),
-            _ => Broke::For(client::refused("asking on a stream", status)),
-        }
-    }
-}
-
-impl OnTheWay {
-    fn add(&mut self, pack: &Pack) {
-        let mut at = 0;
-        for one in &pack.asked {
-            let message = pack.messages.slice(at..one.end);
-            at = one.end;
-            self.bytes += message.len();
-            let question = Question { message, line: one.line, line_bytes: one.line_bytes, put_off: 0 };
-            self.questions.insert(one.request_id.clone(), question);
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.questions.len() < ON_THE_WAY_MAX && self.bytes < ON_THE_WAY_BYTES_MAX
-    }
-
-    /// What has no answer, in order of its lines.
-    fn again(&self) -> Bytes {
-        let mut questions: Vec<&Question> = self.questions.values().collect();
-        questions.sort_unstable_by_key(|question| question.line);
-        let mut messages = BytesMut::with_capacity(self.bytes);
-        questions.iter().for_each(|question| messages.extend_from_slice(&question.message));
-        messages.freeze()
-    }
-
-    /// A problem of the moment, not of the question, ends the stream: it is asked
-    /// again on the next one, a bounded number of times.
-    fn passing(&mut self, request_id: &str, problem: &Problem) -> Result<(), Broke> {
-        let code = Code::from_i32(problem.code);
-        if !matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::Aborted) {
-            return Ok(());
-        }
-        let why = format!("{code:?}: {}", problem.message);
-        let Some(question) = self.questions.get_mut(request_id) else { return Err(Broke::Again(why)) };
-        question.put_off += 1;
-        if question.put_off <= TRIES_MAX {
-            return Err(Broke::Again(why));
-        }
-        let line = question.line;
-        Err(Broke::For(anyhow::anyhow!(
-            "the service put line {line} off `{TRIES_MAX}` times: {why}; run the command again to go on where it ended"
-        )))
-    }
-
-    /// Whose answer a message is.
-    fn take(&mut self, message: Bytes) -> Result<Option<Answer>, Broke> {
-        let unreadable = || Broke::For(anyhow::anyhow!("the service sent an answer that cannot be read"));
-        let (request_id, kind) = glance(&message).ok_or_else(unreadable)?;
-        if kind == Glance::Problem {
-            let decoded = DecideStreamResponse::decode(message.clone()).map_err(|_| unreadable())?;
-            if let Some(Settled::Problem(problem)) = decoded.result {
-                self.passing(request_id, &problem)?;
-            }
-        }
-        let Some(question) = self.questions.remove(request_id) else {
-            return match request_id {
-                "" => Err(Broke::For(anyhow::anyhow!("the service could not read a question: {}", told(&message)))),
-                _ => Ok(None),
-            };
-        };
-        self.bytes -= question.message.len();
-        self.answered += 1;
-        Ok(Some(Answer { message, kind, line: question.line, line_bytes: question.line_bytes }))
-    }
-}
-
-fn told(message: &Bytes) -> String {
-    match DecideStreamResponse::decode(message.clone()).ok().and_then(|decoded| decoded.result) {
-        Some(Settled::Problem(problem)) => problem.message,
-        _ => String::new(),
-    }
-}
-
-/// What became of a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Glance {
-    /// An answer.
-    Answer,
-    /// A problem.
-    Problem,
-}
-
-/// The request id of an answer and what it is, without decoding the rest.
-fn glance(message: &[u8]) -> Option<(&str, Glance)> {
-    const REQUEST_ID: u8 = 1 << 3 | 2;
-    const ANSWER: u8 = 2 << 3 | 2;
-    const PROBLEM: u8 = 3 << 3 | 2;
-    let mut rest = message;
-    let mut request_id = "";
-    if rest.first() == Some(&REQUEST_ID) {
-        rest.advance(1);
-        let len = usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?;
-        let (id, after) = rest.split_at_checked(len)?;
-        (request_id, rest) = (std::str::from_utf8(id).ok()?, after);
-    }
-    match rest.first() {
-        Some(&ANSWER) => Some((request_id, Glance::Answer)),
-        Some(&PROBLEM) => Some((request_id, Glance::Problem)),
-        _ => None,
     }
 }
 
@@ -388,45 +236,4 @@ impl http_body::Body for Sent {
 /// Nothing listens there.
 pub async fn try_out(target: &Target) -> anyhow::Result<()> {
     target.connect().await.map(|_| ()).context("trying the service out")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::DecideResponse;
-
-    fn settled(request_id: &str, result: Settled) -> Bytes {
-        DecideStreamResponse { request_id: request_id.to_owned(), result: Some(result) }.encode_to_vec().into()
-    }
-
-    #[test]
-    fn a_glance_tells_whose_answer_it_is() {
-        let answer = Settled::Answer(DecideResponse { decision_id: "x".repeat(200), ..DecideResponse::default() });
-        for id in ["a", "", &"y".repeat(300)] {
-            assert_eq!(glance(&settled(id, answer.clone())), Some((id, Glance::Answer)));
-            let problem = Settled::Problem(Problem { code: 3, ..Problem::default() });
-            assert_eq!(glance(&settled(id, problem)), Some((id, Glance::Problem)));
-        }
-        assert_eq!(glance(&[]), None);
-        assert_eq!(glance(&[10, 200, 1]), None);
-    }
-
-    #[test]
-    fn what_the_moment_is_to_blame_for_is_asked_again() {
-        let mut on_the_way = OnTheWay::default();
-        let asked = vec![super::super::questions::Asked { request_id: "a".into(), line: 1, line_bytes: 9, end: 3 }];
-        on_the_way.add(&Pack { messages: Bytes::from_static(b"abc"), asked });
-        let problem = |code: Code| Settled::Problem(Problem { code: code as i32, ..Problem::default() });
-        assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::Again(_))));
-        assert_eq!(on_the_way.again(), "abc");
-        for _ in 1..TRIES_MAX {
-            assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::Again(_))));
-        }
-        assert!(matches!(on_the_way.take(settled("a", problem(Code::Unavailable))), Err(Broke::For(_))));
-        assert!(matches!(on_the_way.take(settled("b", problem(Code::InvalidArgument))), Ok(None)));
-        let answer = on_the_way.take(settled("a", problem(Code::InvalidArgument))).ok().flatten();
-        assert_eq!(answer.map(|a| (a.line, a.line_bytes)), Some((1, 9)));
-        assert!(on_the_way.questions.is_empty() && on_the_way.bytes == 0);
-        assert!(matches!(on_the_way.take(settled("", problem(Code::InvalidArgument))), Err(Broke::For(_))));
-    }
 }
