@@ -5,7 +5,7 @@ NODE ?= node
 NPM ?= npm
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-fuzz
+.PHONY: help test test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-readwrite full-fuzz full-retail full-merges
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,15 +57,25 @@ full-service: ## measure the service against an echo, every run of benches/READM
 	$(CARGO) bench --locked --profile dist --bench service -- layouts --pin none
 	$(CARGO) bench --locked --profile dist --bench service -- scrape
 	$(CARGO) bench --locked --profile dist --bench service -- rss --seconds 600
+	$(CARGO) bench --locked --profile dist --bench service -- ingest
 	$(CARGO) bench --locked --profile dist --bench service -- batch --questions 1000000
 	$(CARGO) bench --locked --profile dist --bench service -- batch --questions 1000000 --option=--present
 
 full-sample: ## build the sample again: make full-sample FROM=online_retail.parquet
 	python3 examples/retail/build.py $(FROM)
 
+full-retail: ## analyse every row of Online Retail and compare with the recorded reference, as built for a package
+	$(CARGO) test --locked --release --test it analyze::
+
 full-oracle: ## compare a million evaluations of conditions with the cel interpreter
 	ORACLE_EVALUATIONS=1000000 $(CARGO) test --locked --release --lib agree_with_the_reference -- --nocapture
+
+full-readwrite: ## 100,000 pairs of a write and a decision that must know it
+	READ_WRITE_PAIRS=100000 $(CARGO) test --locked --release --test it every_decision_knows -- --nocapture
 
 full-fuzz: ## fuzz rule text and rule files for ten minutes each; needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run text -- -max_total_time=600 -timeout=1
 	cd fuzz && cargo +nightly fuzz run files -- -max_total_time=600 -timeout=1
+
+full-merges: ## hold 10,000 random merges of customers against a model
+	RANDOM_MERGES=10000 $(CARGO) test --locked --lib random_merges

@@ -241,6 +241,7 @@ fn profile(number: usize, offers: usize) -> anyhow::Result<Profile> {
                 answered_at: Timestamp::default(),
                 outcomes: OutcomeSet::default().with(OutcomeType::Impression),
                 reason: ReasonCode::default(),
+                reason_at: Timestamp::default(),
             }
         })
         .collect();

@@ -266,7 +266,12 @@ fn beside(case: &Case, report: &mut Report) {
     let request = Request::default();
     for person in &case.people {
         let started = Instant::now();
-        black_box(customer_cells(&case.schema, black_box(&person.profile), NOW));
+        black_box(customer_cells(
+            &case.schema,
+            black_box(&person.profile),
+            NOW,
+            &rapport::predict::BaseModel::default(),
+        ));
         filling.record(started.elapsed().as_nanos() as u64);
         let facts = person.facts(&case.schema, &request);
         for condition in case.rules.iter().take(400).filter_map(|rule| rule.conditions[0].as_ref()) {

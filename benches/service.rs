@@ -29,6 +29,7 @@ use loadgen::{
     batch::Shop,
     client,
     closed::{Load, Shape},
+    ingest,
     open::{self, Arrivals, Open, Plan},
     paired::{self, CYCLES_DROPPED, Pair, Sliced},
     process::{Pinning, cores, rss_kib},
@@ -159,6 +160,16 @@ enum Command {
         #[arg(long = "option", allow_hyphen_values = true)]
         batch_options: Vec<String>,
     },
+    /// Durable events over a stream against raw appends of the same bytes with as
+    /// many syncs, in turn; then memory over many events.
+    Ingest {
+        /// Events of each run.
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+        /// Events of the run that looks at memory; 0 for none.
+        #[arg(long, default_value_t = 5_000_000)]
+        memory_events: u64,
+    },
     /// Runs the echo; started by the others.
     #[command(hide = true)]
     Server {
@@ -208,6 +219,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Scrape => bench.scrape().await,
             Command::Rss => bench.rss().await,
             Command::Swap => bench.swap().await,
+            Command::Ingest { events, memory_events } => bench.ingest(events, memory_events).await,
             Command::Batch { .. } | Command::Server { .. } => anyhow::bail!("this needs no generated rules"),
         }
     })?;
@@ -467,6 +479,78 @@ impl Bench {
             report.invalid(format!("p99 grew to {ratio:.2} of what it was before, over {SWAP_P99_MAX}"));
         }
         Ok(report)
+    }
+
+    /// Streams and raw appends in turn; each stream over the mean of the raw runs
+    /// beside it.
+    async fn ingest(&self, events: u64, memory_events: u64) -> anyhow::Result<Report> {
+        // nothing is pinned: the service's threads share the cores with the client
+        let scenario = Scenario { pinning: Pinning::NONE, ..self.scenario.clone() };
+        let rapport = scenario.rapport(self.options.layout).await?;
+        let dir = rapport.dir().context("the service has a directory")?.to_owned();
+        let customers = 10 * self.options.customers as u64;
+        let columns =
+            vec!["run", "events/s", "log B/event", "events/sync", "raw appends/s", "over raw", "over raw groups"];
+        let mut report =
+            Report::new(format!("ingest: {events} durable events of {customers} customers a run"), columns);
+        let (mut from, mut ratios, mut grouped) = (0, Vec::new(), Vec::new());
+        for run in 0..=self.options.runs {
+            let streamed = ingest::stream(&rapport, (from, events), customers, |_| Ok(())).await?;
+            from += events;
+            let (raw, groups) = (ingest::raw(&dir, events, streamed)?, ingest::raw_groups(&dir, streamed)?);
+            if run == 0 {
+                // customers are made in it
+                continue;
+            }
+            let took = streamed.took.as_secs_f64();
+            ratios.push(raw.as_secs_f64() / took);
+            grouped.push(groups.as_secs_f64() / took);
+            let rate = |time: Duration| events as f64 / time.as_secs_f64();
+            let (bytes, group) = (streamed.log_bytes / events, events / streamed.syncs.max(1));
+            report.row(
+                vec![
+                    run.to_string(),
+                    format!("{:.0}", rate(streamed.took)),
+                    bytes.to_string(),
+                    group.to_string(),
+                    format!("{:.0}", rate(raw)),
+                    format!("{:.3}", raw.as_secs_f64() / took),
+                    format!("{:.3}", groups.as_secs_f64() / took),
+                ],
+                json!({
+                    "run": run, "rate": rate(streamed.took), "log_bytes": bytes, "events_per_sync": group,
+                    "raw": rate(raw), "ratio": raw.as_secs_f64() / took, "group_ratio": groups.as_secs_f64() / took,
+                }),
+            );
+        }
+        ratio_rows(&mut report, &[("over raw appends", ratios), ("over raw groups, a write each", grouped)]);
+        if memory_events > 0 {
+            self.ingest_memory(&mut report, &rapport, (from, memory_events, customers)).await?;
+        }
+        Ok(report)
+    }
+
+    /// Memory twenty times over a long stream.
+    async fn ingest_memory(
+        &self,
+        report: &mut Report,
+        rapport: &Target,
+        (from, events, customers): (u64, u64, u64),
+    ) -> anyhow::Result<()> {
+        const LOOKS: u64 = 20;
+        let mut looks: Vec<(u64, u64)> = Vec::new();
+        let streamed = ingest::stream(rapport, (from, events), customers, |answered| {
+            if answered * LOOKS >= (looks.len() as u64 + 1) * events {
+                looks.push((answered, rss_kib(rapport.pid)?));
+            }
+            Ok(())
+        })
+        .await?;
+        let told: Vec<String> =
+            looks.iter().map(|(answered, kib)| format!("{:.1}M {} MiB", *answered as f64 / 1e6, kib >> 10)).collect();
+        let rate = events as f64 / streamed.took.as_secs_f64();
+        report.note(format!("{events} events at {rate:.0}/s, memory: {}", told.join(", ")), json!({"rss_kib": looks}));
+        Ok(())
     }
 
     /// Memory twenty times over the run, at a quarter of the echo's maximum.

@@ -5,11 +5,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost_build::Config;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 9] = [
     "rapport/v1/common.proto",
     "rapport/v1/decision.proto",
     "rapport/v1/event.proto",
     "rapport/v1/customer.proto",
+    "rapport/v1/merge.proto",
+    "rapport/v1/privacy.proto",
+    "rapport/v1/timeline.proto",
+    "rapport/v1/analysis.proto",
     "rapport/v1/ruleset.proto",
 ];
 

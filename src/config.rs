@@ -77,6 +77,9 @@ pub struct ServeArgs {
     /// Most bytes of the event log [default: 2147483648]
     #[arg(long, env = "RAPPORT_LOG_BYTES_MAX", value_name = "BYTES")]
     pub log_bytes_max: Option<u64>,
+    /// Days that entries of timelines are kept after they came in [default: 400]
+    #[arg(long, env = "RAPPORT_TIMELINE_DAYS", value_name = "DAYS")]
+    pub timeline_days: Option<u32>,
     /// Milliseconds that requests may still take after a stop [default: 10000]
     #[arg(long, env = "RAPPORT_DRAIN_TIMEOUT_MS", value_name = "MS")]
     pub drain_timeout_ms: Option<u64>,
@@ -92,6 +95,10 @@ pub struct ServeArgs {
     /// Proxies in front whose `x-forwarded-for` is believed [default: 0]
     #[arg(long, env = "RAPPORT_TRUSTED_PROXIES", value_name = "N")]
     pub trusted_proxies: Option<usize>,
+    /// Seconds from one analysis of all customers to the next; 0 for none but
+    /// those asked for [default: 3600]
+    #[arg(long, env = "RAPPORT_SWEEP_EVERY_S", value_name = "S")]
+    pub sweep_every_s: Option<u64>,
 }
 
 /// The settings file. Unknown keys are errors.
@@ -111,11 +118,13 @@ struct ServeFile {
     log_format: Option<LogFormat>,
     hot_bytes_max: Option<u64>,
     log_bytes_max: Option<u64>,
+    timeline_days: Option<u32>,
     drain_timeout_ms: Option<u64>,
     max_in_flight: Option<usize>,
     cors_origin: Vec<String>,
     browser_rate: Option<u32>,
     trusted_proxies: Option<usize>,
+    sweep_every_s: Option<u64>,
 }
 
 /// The settings of the service, complete.
@@ -147,6 +156,8 @@ pub struct ServeConfig {
     pub hot_bytes_max: u64,
     /// Most bytes of the event log.
     pub log_bytes_max: u64,
+    /// Days that entries of timelines are kept after they came in.
+    pub timeline_days: u32,
     /// Milliseconds that requests may still take after a stop.
     pub drain_timeout_ms: u64,
     /// Most requests answered at the same time.
@@ -157,6 +168,9 @@ pub struct ServeConfig {
     pub browser_rate: u32,
     /// Proxies in front whose `x-forwarded-for` is believed.
     pub trusted_proxies: usize,
+    /// Seconds from one analysis of all customers to the next; 0 for none but
+    /// those asked for.
+    pub sweep_every_s: u64,
 }
 
 impl Default for ServeConfig {
@@ -278,11 +292,13 @@ fn merge(args: ServeArgs, file: ServeFile) -> ServeConfig {
         log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         hot_bytes_max: args.hot_bytes_max.or(file.hot_bytes_max).unwrap_or(512 << 20),
         log_bytes_max: args.log_bytes_max.or(file.log_bytes_max).unwrap_or(2 << 30),
+        timeline_days: args.timeline_days.or(file.timeline_days).unwrap_or(400),
         drain_timeout_ms: args.drain_timeout_ms.or(file.drain_timeout_ms).unwrap_or(10_000),
         max_in_flight: args.max_in_flight.or(file.max_in_flight).unwrap_or(4_096),
         cors_origins: if cors_origin.is_empty() { file.cors_origin } else { cors_origin },
         browser_rate: args.browser_rate.or(file.browser_rate).unwrap_or(20),
         trusted_proxies: args.trusted_proxies.or(file.trusted_proxies).unwrap_or(0),
+        sweep_every_s: args.sweep_every_s.or(file.sweep_every_s).unwrap_or(3_600),
     }
 }
 

@@ -37,8 +37,9 @@ use crate::{
     grpc::{Api, MESSAGE_BYTES_MAX},
     http,
     proto::{
-        DESCRIPTORS, customer_service_server::CustomerServiceServer, decision_service_server::DecisionServiceServer,
-        event_service_server::EventServiceServer, ruleset_service_server::RulesetServiceServer,
+        DESCRIPTORS, analysis_service_server::AnalysisServiceServer, customer_service_server::CustomerServiceServer,
+        decision_service_server::DecisionServiceServer, event_service_server::EventServiceServer,
+        ruleset_service_server::RulesetServiceServer,
     },
 };
 
@@ -202,7 +203,13 @@ pub fn start_with(config: &ServeConfig, app: Arc<App>, pages: Router) -> Result<
     control.spawn(async move {
         draining.wait_for(|stop| *stop).await.ok();
         watched.store.end_watches();
+        watched.stop_sweeps();
     });
+    let silent = Arc::clone(&app);
+    control.spawn(supervise("attribution windows", move || Arc::clone(&silent).follow_attribution()));
+    let (swept, every) = (Arc::clone(&app), Duration::from_secs(config.sweep_every_s));
+    let every = (!every.is_zero()).then_some(every);
+    control.spawn(supervise("analysis of all customers", move || Arc::clone(&swept).keep_sweeping(every)));
     let followed = Arc::clone(&app);
     control.spawn(supervise("response rates", move || Arc::clone(&followed).follow_tallies()));
     let started = Started { public: public_address, private: private_address };
@@ -236,7 +243,10 @@ impl Running {
                 tracing::error!("a serving thread panicked");
             }
         }
+        self.app.stop_sweeps();
         self.control.shutdown_background();
+        // its thread holds the data directory
+        self.app.wait_for_sweep();
         self.app.store.close();
     }
 
@@ -271,6 +281,7 @@ async fn routes(api: &Api, pages: Router, stop: watch::Receiver<bool>) -> Result
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<DecisionServiceServer<Api>>().await;
     reporter.set_serving::<EventServiceServer<Api>>().await;
+    reporter.set_serving::<AnalysisServiceServer<Api>>().await;
     reporter.set_serving::<CustomerServiceServer<Api>>().await;
     reporter.set_serving::<RulesetServiceServer<Api>>().await;
     tokio::spawn(report_drain(reporter, stop));
@@ -279,6 +290,7 @@ async fn routes(api: &Api, pages: Router, stop: watch::Receiver<bool>) -> Result
     builder
         .add_service(DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(AnalysisServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(CustomerServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RulesetServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(reflection().build_v1()?)
@@ -299,6 +311,7 @@ async fn report_drain(reporter: tonic_health::server::HealthReporter, mut stop: 
         "",
         DecisionServiceServer::<Api>::NAME,
         EventServiceServer::<Api>::NAME,
+        AnalysisServiceServer::<Api>::NAME,
         CustomerServiceServer::<Api>::NAME,
         RulesetServiceServer::<Api>::NAME,
     ];

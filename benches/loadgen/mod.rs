@@ -5,6 +5,7 @@ pub mod batch;
 pub mod client;
 pub mod closed;
 pub mod histogram;
+pub mod ingest;
 pub mod open;
 pub mod paired;
 pub mod process;

@@ -81,6 +81,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Its directory.
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_ref().map(TempDir::path)
+    }
+}
+
 /// The link to the directory of the rules.
 const RULES: &str = "rules";
 

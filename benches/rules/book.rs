@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Write, sync::Arc};
 use rapport::{
     decide::customer_cells,
     domain::{
-        AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Currency, Facts, Profile, Request,
+        AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cells, Currency, Facts, Profile, Request,
         Schema, StoredAttribute, Timestamp, Value,
     },
     rules::{CompileEnv, Condition, Origin, Position, index::Rule},
@@ -285,7 +285,7 @@ fn numeric(rng: &mut SplitMix64, at: usize, attributes: &[(String, Shape)], pass
 pub struct Person {
     pub profile: Profile,
     pub values: HashMap<usize, Value>,
-    pub cells: Vec<Cell>,
+    pub cells: Cells,
 }
 
 impl Person {
@@ -322,12 +322,19 @@ impl Person {
         };
         let mut profile = Profile { attributes: values.iter().map(stored).collect(), ..Profile::default() };
         profile.attributes.sort_by_key(|a| a.id);
-        let cells = customer_cells(schema, &profile, NOW);
+        let cells = customer_cells(schema, &profile, NOW, &rapport::predict::BaseModel::default());
         Self { profile, values, cells }
     }
 
     pub fn facts<'a>(&'a self, schema: &'a Schema, request: &'a Request) -> Facts<'a> {
-        Facts { cells: &self.cells, schema, profile: &self.profile, request, now: NOW }
+        Facts {
+            cells: &self.cells.list,
+            derived: &self.cells.derived,
+            schema,
+            profile: &self.profile,
+            request,
+            now: NOW,
+        }
     }
 }
 

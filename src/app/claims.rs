@@ -1,13 +1,21 @@
 //! Claims of caps and budgets, for the final winners only.
 
+use std::sync::Arc;
+
 use crate::{
     decide::{self, Ranking, Snapshot},
     domain::{DecisionId, OfferSlot, Profile, Reservation, Timestamp},
     rules::Offer,
-    store::ledger::BudgetClaim,
+    store::{
+        HotProfile,
+        ledger::{BudgetClaim, ReadAgain},
+    },
 };
 
 use super::App;
+
+/// How often a claim is made again with the profile of after a merge.
+const READ_AGAIN_MAX: usize = 4;
 
 /// What became of the claims of one decision.
 pub(super) enum Claimed {
@@ -88,33 +96,61 @@ impl App {
         (decision, now): (DecisionId, Timestamp),
     ) -> Vec<OfferSlot> {
         let ruleset = &snapshot.ruleset;
-        let limited = |w: &&decide::Winner| !ruleset.offer(w.offer).limits.is_empty();
+        let limited = |w: &&decide::Winner| {
+            decide::limits::is_limited(profile, ruleset.offer(w.offer), ruleset.channel(w.channel))
+        };
         if !ranking.winners.iter().any(|w| limited(&w)) {
             return Vec::new();
         }
-        self.store.ledger().claim(profile.key, now, |open| {
-            let mut all = open.to_vec();
-            let mut refused = Vec::new();
-            let mut claimed = Vec::new();
-            for winner in ranking.winners.iter().filter(limited) {
-                let (offer, channel) = (ruleset.offer(winner.offer), ruleset.channel(winner.channel));
-                if decide::limits::has_room(ruleset, profile, &all, (offer, channel), now) {
-                    let reservation = Reservation {
-                        decision,
-                        offer: offer.id,
-                        channel: channel.id,
-                        at: now,
-                        expires_at: winner.starts_at(now).plus_us(channel.reserve_us),
-                    };
-                    all.push(reservation);
-                    claimed.push(reservation);
-                } else {
-                    refused.push(offer.slot);
-                }
+        let mut again: Option<Arc<HotProfile>> = None;
+        for _ in 0..READ_AGAIN_MAX {
+            let profile = again.as_ref().map_or(profile, |hot| &hot.profile);
+            let claimed = self.store.ledger().claim_by((profile.key, profile.version), now, |open| {
+                limited_claims((snapshot, profile), ranking, open, (decision, now))
+            });
+            match claimed {
+                Ok(refused) => return refused,
+                // a merge came in between: the caps of both count
+                Err(ReadAgain(customer)) => again = self.store.hot(customer),
             }
-            if refused.is_empty() { (claimed, refused) } else { (Vec::new(), refused) }
-        })
+            if again.is_none() {
+                break;
+            }
+        }
+        ranking.winners.iter().filter(limited).map(|w| ruleset.offer(w.offer).slot).collect()
     }
+}
+
+/// The reservations that the limited winners get, or the offers that are full.
+fn limited_claims(
+    (snapshot, profile): (&Snapshot, &Profile),
+    ranking: &Ranking,
+    open: &[Reservation],
+    (decision, now): (DecisionId, Timestamp),
+) -> (Vec<Reservation>, Vec<OfferSlot>) {
+    let ruleset = &snapshot.ruleset;
+    let limited =
+        |w: &&decide::Winner| decide::limits::is_limited(profile, ruleset.offer(w.offer), ruleset.channel(w.channel));
+    let mut all = open.to_vec();
+    let mut refused = Vec::new();
+    let mut claimed = Vec::new();
+    for winner in ranking.winners.iter().filter(limited) {
+        let (offer, channel) = (ruleset.offer(winner.offer), ruleset.channel(winner.channel));
+        if decide::limits::has_room(ruleset, profile, &all, (offer, channel), (decision, now)) {
+            let reservation = Reservation {
+                decision,
+                offer: offer.id,
+                channel: channel.id,
+                at: now,
+                expires_at: winner.starts_at(now).plus_us(channel.reserve_us),
+            };
+            all.push(reservation);
+            claimed.push(reservation);
+        } else {
+            refused.push(offer.slot);
+        }
+    }
+    if refused.is_empty() { (claimed, refused) } else { (Vec::new(), refused) }
 }
 
 fn budget_claim(snapshot: &Snapshot, offer: &Offer, now: Timestamp) -> Option<BudgetClaim> {

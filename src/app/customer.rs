@@ -9,15 +9,16 @@ use crate::{
     domain::{
         AttrId, AttributeSource, Consent, Event, EventId, EventKind, Facts, Identity, Match, Profile, Request,
         Timestamp, Value,
+        profile::{Preference, RecordChange},
     },
     rules::Truth,
-    store::{HotProfile, Receipt, ReceiptStatus, Resolved, Strength, Submission, Target},
+    store::{HotProfile, LeftOut, Receipt, ReceiptStatus, Resolved, Strength, Submission, Target},
 };
 
 use super::{App, AppError, CustomerView, UpsertInput, Upserted, token};
 
 impl App {
-    /// The one view of a customer.
+    /// The one view of a customer, as a caller may see it.
     ///
     /// # Errors
     /// Nobody, or more than one customer, has these identities; the view would
@@ -50,8 +51,15 @@ impl App {
     pub(super) fn view(&self, snapshot: &Snapshot, profile: &Profile) -> CustomerView {
         let ruleset = &snapshot.ruleset;
         let (request, now) = (Request::default(), self.clock.now());
-        let cells = decide::customer_cells(&ruleset.schema, profile, now);
-        let facts = Facts { cells: &cells, schema: &ruleset.schema, profile, request: &request, now };
+        let cells = decide::customer_cells(&ruleset.schema, profile, now, &snapshot.base);
+        let facts = Facts {
+            cells: &cells.list,
+            derived: &cells.derived,
+            schema: &ruleset.schema,
+            profile,
+            request: &request,
+            now,
+        };
         let read = |wanted: fn(&AttributeSource) -> bool| -> Vec<(Arc<str>, Value)> {
             let defs = ruleset.schema.attributes.iter().filter(|d| wanted(&d.source));
             defs.filter_map(|d| Some((Arc::clone(&d.name), facts.get(d.slot).to_value()?))).collect()
@@ -67,13 +75,14 @@ impl App {
         }
     }
 
-    /// Sets attributes and consents; creates the customer when nobody has the
+    /// Sets attributes, consents, wishes and records; creates the customer when nobody has the
     /// identities.
     ///
     /// # Errors
     /// The identities are of more than one customer; the log is full; the
     /// request id was used with another body.
     pub async fn upsert(&self, input: UpsertInput) -> Result<Upserted, AppError> {
+        self.check_records(&input).await?;
         let now = self.clock.now();
         let at = input.at.map_or(now, |t| t.min(now));
         let consents: Vec<Consent> = input
@@ -81,9 +90,22 @@ impl App {
             .into_iter()
             .map(|c| Consent { at: if c.at == Timestamp::default() { at } else { c.at.min(now) }, ..c })
             .collect();
-        let strength = if consents.is_empty() { Strength::Process } else { Strength::Disk };
-        let content = content_of(&input.attributes, input.at, &consents);
-        let kind = EventKind::Upsert { attributes: input.attributes, consents };
+        // what the person said about being contacted must survive the power
+        let spoke = !consents.is_empty() || !input.preferences.is_empty();
+        let strength = if spoke { Strength::Disk } else { Strength::Process };
+        let content = content_of(&Content {
+            attributes: &input.attributes,
+            at: input.at,
+            consents: &consents,
+            preferences: &input.preferences,
+            records: &input.records,
+        });
+        let kind = EventKind::Upsert {
+            attributes: input.attributes,
+            consents,
+            preferences: input.preferences,
+            records: input.records,
+        };
         if input.validate_only {
             return self.validated(&input.identities, strength).await;
         }
@@ -91,15 +113,35 @@ impl App {
             .await
     }
 
-    async fn validated(&self, identities: &[Identity], strength: Strength) -> Result<Upserted, AppError> {
-        match self.resolve(identities).await? {
-            Resolved::Ambiguous => Err(AppError::FailedPrecondition(
-                "the identities belong to more than one customer; write with one of them".to_owned(),
-            )),
-            resolved => {
-                Ok(Upserted { consistency_token: String::new(), strength, created: resolved == Resolved::Unknown })
+    /// Checks that no list would hold more records than its declaration allows, as
+    /// far as the customer is known now.
+    async fn check_records(&self, input: &UpsertInput) -> Result<(), AppError> {
+        if input.records.is_empty() {
+            return Ok(());
+        }
+        let known = match self.resolve(&input.identities).await? {
+            Resolved::Known(key) => self.store.profile(key).await?,
+            _ => None,
+        };
+        let stored: &[_] = known.as_deref().map_or(&[], |hot| &hot.profile.records);
+        let snapshot = self.current();
+        for def in &snapshot.ruleset.schema.records {
+            let changed = |key: &str| input.records.iter().any(|c| c.list == def.id && *c.key == *key);
+            let kept = stored.iter().map(|s| &s.change).filter(|c| c.list == def.id && !changed(&c.key));
+            let set = input.records.iter().filter(|c| c.list == def.id);
+            let len = kept.chain(set).filter(|c| c.fields.is_some()).count();
+            if len > usize::from(def.max) {
+                let why = format!("would make {len} `{}`: at most {} are kept; remove some", def.name, def.max);
+                return Err(AppError::invalid("records", why));
             }
         }
+        Ok(())
+    }
+
+    async fn validated(&self, identities: &[Identity], strength: Strength) -> Result<Upserted, AppError> {
+        // what names two makes them one, or leaves one out
+        let created = self.resolve(identities).await? == Resolved::Unknown;
+        Ok(Upserted { consistency_token: String::new(), strength, created, warnings: Vec::new() })
     }
 
     /// Forbids or permits every contact.
@@ -124,11 +166,12 @@ impl App {
         } else {
             EventId(xxh3_128(format!("upsert\0{}", write.request_id).as_bytes()))
         };
-        let event = Event { id, at: write.at, received_at, identities: Vec::new(), kind: write.kind };
+        let event =
+            Event { id, at: write.at, received_at, identities: Vec::new(), feeds: Vec::new(), kind: write.kind };
         let target = Target::Identities(write.identities);
         let submission = Submission { target, event, content: write.content, strength: write.strength };
         let receipt = self.store.record(vec![submission]).await.pop();
-        upserted(receipt, write.strength)
+        upserted(receipt, write.strength, |left_out| self.told_of(left_out))
     }
 
     /// Names of event types, offers, channels and items behind their stable
@@ -147,18 +190,40 @@ struct Write<'a> {
     strength: Strength,
 }
 
+/// What an upsert sets.
+#[derive(Clone, Copy, Default)]
+struct Content<'a> {
+    attributes: &'a [(AttrId, Option<Value>)],
+    at: Option<Timestamp>,
+    consents: &'a [Consent],
+    preferences: &'a [Preference],
+    records: &'a [RecordChange],
+}
+
 /// The hash of what is set, in whatever order, without the times of consents,
 /// which the service may have filled in.
-fn content_of(attributes: &[(AttrId, Option<Value>)], at: Option<Timestamp>, consents: &[Consent]) -> u64 {
+fn content_of(content: &Content<'_>) -> u64 {
+    let Content { attributes, at, consents, preferences, records } = *content;
     let mut attributes: Vec<&(AttrId, Option<Value>)> = attributes.iter().collect();
     attributes.sort_by_key(|(id, _)| *id);
     let plain = |c: &Consent| format!("{:?}{:?}{:?}{:?}{:?}", c.channel, c.purpose, c.permission, c.source, c.proof);
     let mut consents: Vec<String> = consents.iter().map(plain).collect();
     consents.sort_unstable();
-    xxh3_64(format!("{attributes:?}{at:?}{consents:?}").as_bytes())
+    let mut records: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
+    records.sort_unstable();
+    let beside = if preferences.is_empty() && records.is_empty() {
+        String::new()
+    } else {
+        format!("{preferences:?}{records:?}")
+    };
+    xxh3_64(format!("{attributes:?}{at:?}{consents:?}{beside}").as_bytes())
 }
 
-fn upserted(receipt: Option<Receipt>, strength: Strength) -> Result<Upserted, AppError> {
+fn upserted(
+    receipt: Option<Receipt>,
+    strength: Strength,
+    told: impl FnOnce(&[LeftOut]) -> Vec<String>,
+) -> Result<Upserted, AppError> {
     let Some(receipt) = receipt else {
         return Err(AppError::Store(crate::store::StoreError::Closed));
     };
@@ -167,6 +232,7 @@ fn upserted(receipt: Option<Receipt>, strength: Strength) -> Result<Upserted, Ap
             consistency_token: token::of_version(receipt.customer.map(|_| receipt.version)),
             strength,
             created: receipt.created,
+            warnings: told(&receipt.left_out),
         }),
         ReceiptStatus::Conflict => {
             Err(AppError::AlreadyExists("the request id was used with another body; use a new one".to_owned()))
@@ -204,12 +270,19 @@ mod tests {
             proof: "v1".into(),
         };
         let purposes = [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling];
-        let first = content_of(&[], None, &purposes.map(|p| consent(p, 1)));
+        let of_consents = |consents: &[Consent]| content_of(&Content { consents, ..Content::default() });
+        let first = of_consents(&purposes.map(|p| consent(p, 1)));
         for at in 2..50 {
-            assert_eq!(content_of(&[], None, &purposes.map(|p| consent(p, at))), first);
+            assert_eq!(of_consents(&purposes.map(|p| consent(p, at))), first);
         }
-        assert_ne!(content_of(&[], None, &[consent(ConsentPurpose::Service, 1)]), first);
+        assert_ne!(of_consents(&[consent(ConsentPurpose::Service, 1)]), first);
         let (one, two) = ((AttrId(1), Some(Value::Int(1))), (AttrId(2), None));
-        assert_eq!(content_of(&[one.clone(), two.clone()], None, &[]), content_of(&[two, one], None, &[]));
+        let of = |attributes: &[(AttrId, Option<Value>)]| content_of(&Content { attributes, ..Content::default() });
+        assert_eq!(of(&[one.clone(), two.clone()]), of(&[two, one]));
+        let wish = |max| {
+            let preferences = &[Preference::ContactsPerWeek(Some(max))];
+            content_of(&Content { preferences, ..Content::default() })
+        };
+        assert_ne!(wish(1), wish(2));
     }
 }

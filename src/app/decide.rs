@@ -314,6 +314,7 @@ impl Round<'_> {
             eligible,
             exposed,
             pauses: Arc::clone(&self.question.snapshot.pauses),
+            base_version: self.question.snapshot.base.version,
             request: self.question.request,
             customer: self.gathered.customer,
         });

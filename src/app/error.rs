@@ -19,12 +19,18 @@ pub enum AppError {
     /// Not in this state.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// It was of a customer who was erased.
+    #[error("{0}")]
+    Erased(String),
     /// Something else happened in between.
     #[error("{0}")]
     Aborted(String),
     /// The checks refuse the rules.
     #[error("the rules are refused:\n{}", .0.refusals().join("\n"))]
     Refused(Box<PublishReport>),
+    /// Before the oldest that is kept.
+    #[error("{0}")]
+    OutOfRange(String),
     /// Not now; ask again.
     #[error("{0}")]
     Unavailable(String),

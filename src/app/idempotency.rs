@@ -206,6 +206,19 @@ impl RequestIds {
         self.entries.remove_if(&ticket.key, |_, known| Arc::ptr_eq(known, entry) && !known.answer.initialized());
     }
 
+    /// Lets go of every answer itself: they are replayed from the log from now
+    /// on. Those that the log does not have are made anew when asked for again.
+    pub fn forget_answers(&self) {
+        self.entries.retain(|_, entry| !matches!(entry.answer.get(), Some(Answer::Unlogged(_))));
+        for mut entry in self.entries.iter_mut() {
+            if let Some(Answer::Kept(decision)) = entry.answer.get() {
+                let answer = OnceCell::new_with(Some(Answer::Logged(decision.id)));
+                let logged = Entry { body: entry.body, at: entry.at, answer };
+                *entry = Arc::new(logged);
+            }
+        }
+    }
+
     /// A few steps: what is no longer young goes to the log or stays, what is
     /// too old goes. INVARIANT: an id more brings at most one to each queue,
     /// and more than one goes, so that the queues never lag behind for long.
@@ -298,6 +311,18 @@ mod tests {
         let much_later = START.plus_us(REMEMBERED_US + 1);
         answered(&ids, "last", much_later, Intent::Present);
         assert_eq!(ids.entries.len(), 2);
+    }
+
+    #[test]
+    fn after_an_erasure_no_answer_itself_is_kept() {
+        let ids = ids(100, 100);
+        answered(&ids, "present", START, Intent::Present);
+        answered(&ids, "preview", START, Intent::Preview);
+        ids.forget_answers();
+        assert_eq!((kind(&ids, "present", START), kind(&ids, "preview", START)), ("logged", "none"));
+        // the queues of ages still fit
+        answered(&ids, "next", START.plus_us(KEPT_US + 1), Intent::Present);
+        assert_eq!(kind(&ids, "present", START.plus_us(KEPT_US + 1)), "logged");
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl App {
                 Resolved::Unknown => self.shared_hot(identities),
                 known => known,
             },
-            Some((customer, others)) => agreed(customer, self.store.resolve_hot(&others)),
+            Some((customer, others)) => agreed(self.store.live(customer), self.store.resolve_hot(&others)),
         }
     }
 
@@ -67,7 +67,10 @@ impl App {
                 Resolved::Unknown => self.shared(identities).await,
                 known => Ok(known),
             },
-            Some((customer, others)) => Ok(agreed(customer, self.store.resolve(&others).await?)),
+            Some((customer, others)) => {
+                let live = self.store.profile(customer).await?.map_or(customer, |hot| hot.profile.key);
+                Ok(agreed(live, self.store.resolve(&others).await?))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::task::JoinSet;
 
 use crate::{
+    customer,
     decide::Snapshot,
     domain::{CustomerKey, Identity, Match, MatchRef, Profile, Sharing, Timestamp},
     store::{HotProfile, Resolved, StoreError},
@@ -126,7 +127,7 @@ impl App {
 
 /// When the latest event or contact came.
 fn last_seen(profile: &Profile) -> Timestamp {
-    let events = profile.stats.iter().map(|stat| stat.last_at);
+    let events = customer::traits::totals(profile).into_iter().map(|stat| stat.last_at);
     let contacts = profile.interactions.iter().map(|one| one.at.max(one.answered_at));
     events.chain(contacts).fold(profile.first_seen, Timestamp::max)
 }

@@ -1,9 +1,15 @@
-//! What is shown of a person who is not verified: enough to ask "does it end in
-//! 0123?", not enough to learn anything from.
+//! What is shown of a person who is not verified, and to whom may not see personal
+//! data: enough to ask "does it end in 0123?", not enough to learn anything from.
 //!
 //! What is hidden is always `***`, however long it is. Pure.
 
-use crate::domain::{AttributeType, Value, schema::IdentityFormat};
+use crate::domain::{
+    AttributeType, Schema, StoredIdentity, Value,
+    profile::StoredRecord,
+    schema::{AttributeDef, IdentityFormat},
+};
+
+use super::CustomerView;
 
 const HIDDEN: &str = "***";
 /// Digits of a phone number that are shown: never more than half.
@@ -34,6 +40,48 @@ pub fn attribute(kind: &AttributeType, value: &Value) -> String {
     match (kind, value) {
         (AttributeType::Text, Value::Text(text)) => first(text),
         _ => HIDDEN.to_owned(),
+    }
+}
+
+impl CustomerView {
+    /// The same with identities and everything declared as personal masked.
+    #[must_use]
+    pub fn masked(mut self, schema: &Schema) -> Self {
+        for identity in &mut self.profile.identities {
+            mask_identity(identity, schema);
+        }
+        for stored in &mut self.profile.records {
+            mask_record(stored, schema);
+        }
+        for (name, value) in self.attributes.iter_mut().chain(&mut self.traits) {
+            let is_it = |def: &&AttributeDef| def.name == *name && def.full_name.starts_with("p.");
+            if let Some(def) = schema.attributes.iter().find(is_it)
+                && def.pii
+            {
+                *value = Value::Text(attribute(&def.kind, value).into());
+            }
+        }
+        self
+    }
+}
+
+/// Of a type that the rules no longer have as little shows as of any other id.
+fn mask_identity(stored: &mut StoredIdentity, schema: &Schema) {
+    let def = schema.identities.iter().find(|def| def.id == stored.kind);
+    let format = def.map_or(IdentityFormat::Opaque, |def| def.format);
+    stored.value = identity(format, &stored.value).into();
+}
+
+/// Of a list or field that the rules no longer have nothing shows.
+fn mask_record(stored: &mut StoredRecord, schema: &Schema) {
+    let list = schema.records.iter().find(|list| list.id == stored.change.list);
+    for (id, value) in stored.change.fields.iter_mut().flatten() {
+        let field = list.and_then(|list| list.fields.iter().find(|field| field.id == *id));
+        match field {
+            Some(field) if !field.pii => {}
+            Some(field) => *value = Value::Text(attribute(&field.kind, value).into()),
+            None => *value = Value::Text(HIDDEN.into()),
+        }
     }
 }
 

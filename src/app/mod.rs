@@ -1,11 +1,13 @@
 //! The shell: the one clock, the swapped snapshot, and the use cases.
 
+mod attribution;
 mod chosen;
 mod claims;
 pub mod clock;
 mod customer;
 mod decide;
 pub mod digest;
+mod erase;
 mod error;
 mod gather;
 mod gently;
@@ -14,6 +16,8 @@ mod identity;
 mod links;
 mod lookup;
 mod mask;
+mod meant;
+mod merge;
 pub mod population;
 mod publish;
 mod reached;
@@ -22,20 +26,29 @@ mod replay;
 mod respond;
 pub mod signing;
 mod stream;
+mod subscribe;
+mod sweep;
+mod timeline;
 mod token;
 mod types;
 mod watch;
 
 pub use crate::learn::{Lift, lift};
+pub use erase::{DECISIONS_EXPORTED_MAX, EraseInput, Erased, ExportedCustomer};
 pub use error::{AppError, Violation};
 pub use gently::{CHANGES_MAX, LongWork, TRIALS_MAX};
 pub use links::Click;
 pub use lookup::{LookedUp, MATCHES_MAX, MaskedCustomer};
+pub use mask::identity as masked_identity;
+pub use merge::{MergeInput, Merged};
 pub(crate) use publish::shared_directory;
 pub use publish::{
     Change, FileChange, FileDiff, Finding, KeptRevision, PAUSES_MAX, Paused, PublishReport, Published, Refusal,
     ResumeInput, Resumed, RevisionDiff, RevisionInfo, Rules, Severity, Step, check, failed_scenarios,
 };
+pub use subscribe::{CURSOR_EVERY, SKIPPED_MAX, SubscribeInput, Subscription, Told, Types};
+pub use sweep::{SweepError, SweepState};
+pub use timeline::{TimelineInput, TimelineKind, TimelinePlace, is_late};
 pub use token::version_of as consistency_version;
 pub use types::*;
 pub use watch::{WATCH_MAX, Watched, Watching};
@@ -50,7 +63,7 @@ use crate::{
     domain::{Profile, Tallies, Timestamp, time::SECOND_US},
     learn,
     rules::{self, Ruleset},
-    store::{Store, StoreError},
+    store::{Linking, Store, StoreError},
     telemetry::{self, Class, Metrics},
 };
 
@@ -90,6 +103,7 @@ pub struct App {
     reached: Mutex<reached::Reached>,
     /// For calls that take long.
     room: gently::Room,
+    sweeps: sweep::Sweeps,
 }
 
 /// Why the service cannot start.
@@ -119,11 +133,14 @@ impl App {
         let tallies = store.tallies().borrow().clone();
         let models = Arc::new(learn::response_rates(&tallies, &ruleset));
         let pauses = Arc::new(control.pauses);
+        let analysis = store.latest_analysis()?;
+        let base = Arc::new(analysis.as_ref().map_or_else(Default::default, |analysis| analysis.base));
+        let snapshot = Snapshot::new(Arc::clone(&ruleset), models, Arc::clone(&pauses)).with_base(base);
         let metrics = telemetry::metrics();
         metrics.revision(&activation.hash.to_string(), activation.origin);
         metrics.paused(&pauses);
         let app = Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::clone(&ruleset), models, Arc::clone(&pauses))),
+            snapshot: ArcSwap::from_pointee(snapshot),
             request_ids: RequestIds::new(metrics.request_ids_forgotten(Class::Interactive)),
             stream_ids: StreamIds::new(metrics.request_ids_forgotten(Class::Batch)),
             clicks_room: Arc::new(Semaphore::new(links::CLICKS_WAITING_MAX)),
@@ -139,11 +156,13 @@ impl App {
             compiled: Mutex::new(vec![ruleset]),
             reached: Mutex::default(),
             room: gently::Room::default(),
+            sweeps: sweep::Sweeps::after(analysis),
             store,
             metrics,
             clock,
             keys,
         };
+        app.store.link_by(Linking::of(&app.current().ruleset.schema));
         app.restore_request_ids()?;
         app.release_paused(&pauses);
         app.take_first(found);

@@ -1,10 +1,11 @@
 //! Events in: checked, given their idempotent id, stored, acknowledged.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use crate::{
+    decide::Snapshot,
     domain::{
-        DecisionId, Event, EventId, EventKind, OutcomeType, PresentationRef, Purpose, ReasonCode, Timestamp,
+        DecisionId, Event, EventId, EventKind, Identity, OutcomeType, PresentationRef, Purpose, ReasonCode, Timestamp,
         time::{DAY_US, SECOND_US},
     },
     store::{Receipt, ReceiptStatus, Strength, Submission, Target},
@@ -46,8 +47,21 @@ impl App {
     /// Records events in order, with a result each. Outcomes of a presentation
     /// and events with an id are recorded once, however often they come.
     pub async fn record(&self, events: Vec<EventInput>) -> Vec<Recorded> {
-        let checked = events.into_iter().map(|event| self.submission(event)).collect();
-        self.record_checked(checked).await
+        let snapshot = self.current();
+        let mut recorded = Vec::with_capacity(events.len());
+        let mut checked = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                EventInput::Outcome(outcome) if outcome.meant.is_some() => {
+                    // what came before it may be the presentation that it is of
+                    recorded.extend(self.record_checked(std::mem::take(&mut checked)).await);
+                    checked.push(self.outcome_meant(outcome).await.map(CheckedOutcome::into_event));
+                }
+                event => checked.push(self.submission(&snapshot, event)),
+            }
+        }
+        recorded.extend(self.record_checked(checked).await);
+        recorded
     }
 
     /// Records what was checked; what was refused stays refused.
@@ -72,30 +86,36 @@ impl App {
                 self.metrics.outcome(outcome);
             }
         }
+        let told = |receipt: Receipt, mut warnings: Vec<String>, strength| {
+            warnings.extend(self.told_of(&receipt.left_out));
+            Recorded::of(receipt, strength, warnings)
+        };
         let mut stored = receipts.into_iter().zip(noted);
         results
             .into_iter()
             .map(|refused| {
                 refused.unwrap_or_else(|| match stored.next() {
-                    Some((receipt, (strength, warnings))) => Recorded::of(receipt, strength, warnings),
+                    Some((receipt, (strength, warnings))) => told(receipt, warnings, strength),
                     None => Recorded::refused("the service is shutting down; send it again later".to_owned()),
                 })
             })
             .collect()
     }
 
-    fn submission(&self, event: EventInput) -> Checked {
+    fn submission(&self, snapshot: &Snapshot, event: EventInput) -> Checked {
         match event {
             EventInput::Outcome(outcome) => {
                 self.outcome(outcome).map(CheckedOutcome::into_event).map_err(|wrong| wrong.why)
             }
-            EventInput::Customer { id, identities, at, kind, strength, item_names } => {
-                let (at, warnings) = self.checked_time(at);
+            EventInput::Customer { id, identities, at: given_at, kind, fields, strength, item_names } => {
+                let (at, warnings) = self.checked_time(given_at);
                 if !item_names.is_empty() {
                     self.store.remember_items(&item_names);
                 }
-                let content = content_of(&kind, at);
-                let event = Event { id, at, received_at: self.clock.now(), identities: Vec::new(), kind };
+                let content = content_of_event(&kind, given_at, &identities);
+                let received_at = self.clock.now();
+                let mut event = Event { id, at, received_at, identities: Vec::new(), feeds: Vec::new(), kind };
+                event.feeds = snapshot.ruleset.feeds(&event, &fields, &item_names);
                 Ok((Submission { target: Target::Identities(identities), event, content, strength }, warnings))
             }
         }
@@ -127,24 +147,28 @@ impl App {
         let (at, early) = not_before_its_decision(input.at, presentation.decision);
         let (at, mut warnings) = self.checked_time(at);
         warnings.extend(early);
-        let id = outcome_id(&presentation, input.outcome);
-        let OutcomeInput { outcome, value, note, agent, call, .. } = input;
-        let purpose = self.purpose_of(&presentation);
-        let kind = EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose };
-        let event = Event { id, at, received_at: now, identities: Vec::new(), kind };
+        let OutcomeInput { outcome, value, note, agent, call, link, meant, .. } = input;
         let target = match (presentation.customer, visitor) {
             (Some(customer), _) => Target::Customer(customer),
             (None, Some(visitor)) => Target::Identities(vec![self.visitor_identity(visitor)]),
             (None, None) => Target::Anonymous,
         };
+        // nobody has a history that unites what followed: of nobody a click counts by its id
+        let apart = if matches!(target, Target::Anonymous) { "" } else { &*link };
         // the time may differ between retries; the presentation and the answer may not
-        let content = content_of_outcome(reason, value);
+        let (id, content) = match meant {
+            None => (outcome_id(&presentation, outcome, apart), content_of_outcome(reason, value)),
+            Some(meant) => (meant.id, meant.content(outcome, content_of_outcome(reason, value))),
+        };
+        let purpose = self.purpose_of(&presentation);
+        let kind = EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose, link };
+        let event = Event { id, at, received_at: now, identities: Vec::new(), feeds: Vec::new(), kind };
         let submission = Submission { target, event, content, strength: strength_of(outcome) };
         Ok(CheckedOutcome { presentation, submission, warnings })
     }
 
     /// What a presentation was for; marketing when the rules no longer have it.
-    fn purpose_of(&self, presentation: &PresentationRef) -> Purpose {
+    pub(super) fn purpose_of(&self, presentation: &PresentationRef) -> Purpose {
         let ruleset = &self.snapshot.load().ruleset;
         let slot = ruleset.offer_slots.get(&presentation.offer);
         slot.map_or(Purpose::Marketing, |slot| ruleset.offer(*slot).purpose)
@@ -170,13 +194,15 @@ impl App {
         })
     }
 
-    fn checked_time(&self, at: Option<Timestamp>) -> (Timestamp, Vec<String>) {
+    pub(super) fn checked_time(&self, at: Option<Timestamp>) -> (Timestamp, Vec<String>) {
         let now = self.clock.now();
         let Some(at) = at else { return (now, Vec::new()) };
         if at.since_us(now) > FUTURE_US_MAX {
+            self.metrics.events_clamped.increment(1);
             return (now, vec!["the time is more than 5 minutes in the future; it was set to now".to_owned()]);
         }
         if now.since_us(at) > DEDUPLICATED_US {
+            self.metrics.events_late.increment(1);
             return (at, vec!["older than 7 days: a repetition later than 7 days from now is not noticed".to_owned()]);
         }
         (at, Vec::new())
@@ -247,7 +273,8 @@ fn strength_of(outcome: OutcomeType) -> Strength {
         | OutcomeType::Impression
         | OutcomeType::Click
         | OutcomeType::Dismiss
-        | OutcomeType::Handoff => Strength::Process,
+        | OutcomeType::Handoff
+        | OutcomeType::NoResponse => Strength::Process,
         OutcomeType::Accept
         | OutcomeType::Decline
         | OutcomeType::Conversion
@@ -256,37 +283,109 @@ fn strength_of(outcome: OutcomeType) -> Strength {
     }
 }
 
-/// The idempotent id of an outcome: its presentation and its type.
-fn outcome_id(presentation: &PresentationRef, outcome: OutcomeType) -> EventId {
-    let mut bytes = [0; 29];
-    bytes[..16].copy_from_slice(&presentation.decision.0.to_le_bytes());
-    bytes[16..24].copy_from_slice(&presentation.offer.0.to_le_bytes());
-    bytes[24..28].copy_from_slice(&presentation.channel.0.to_le_bytes());
-    bytes[28] = outcome as u8;
+/// The idempotent id of an outcome: its presentation, its type and the link that
+/// was followed, empty for none.
+pub(super) fn outcome_id(presentation: &PresentationRef, outcome: OutcomeType, link: &str) -> EventId {
+    let mut bytes = Vec::with_capacity(29 + link.len());
+    bytes.extend_from_slice(&presentation.decision.0.to_le_bytes());
+    bytes.extend_from_slice(&presentation.offer.0.to_le_bytes());
+    bytes.extend_from_slice(&presentation.channel.0.to_le_bytes());
+    bytes.push(outcome as u8);
+    bytes.extend_from_slice(link.as_bytes());
     EventId(xxh3_128(&bytes))
 }
 
 /// The hash of an answer's content. One without a value has the hash it always had.
-fn content_of_outcome(reason: ReasonCode, value: Option<i64>) -> u64 {
+pub(super) fn content_of_outcome(reason: ReasonCode, value: Option<i64>) -> u64 {
     match value {
         None => xxh3_64(&reason.0.to_le_bytes()),
         Some(value) => xxh3_64(format!("{}:{value}", reason.0).as_bytes()),
     }
 }
 
-/// The hash of an event's content: the same id with another content is a conflict.
-pub(super) fn content_of(kind: &EventKind, at: Timestamp) -> u64 {
-    match kind {
-        EventKind::Customer { event, channel, amount, items, data, .. } => {
-            xxh3_64(format!("{event:?}{channel:?}{amount:?}{items:?}{data:?}").as_bytes())
+/// The hash of what a caller says of an event: the same id with anything else is
+/// a conflict. What the service fills in (the time when none is given, when it
+/// came in) is no part of it.
+fn content_of_event(kind: &EventKind, given_at: Option<Timestamp>, identities: &[Identity]) -> u64 {
+    let mut hasher = Xxh3::new();
+    let mut number = |number: i64| hasher.update(&number.to_le_bytes());
+    number(given_at.map_or(i64::MIN, |at| at.0));
+    let mut who: Vec<u128> = identities.iter().map(|identity| identity.hash.0).collect();
+    who.sort_unstable();
+    who.dedup();
+    number(who.len() as i64);
+    if let EventKind::Customer { event, channel, amount, items, data, .. } = kind {
+        number(i64::from(event.0));
+        number(channel.map_or(-1, |channel| i64::from(channel.0)));
+        number(amount.unwrap_or(i64::MIN));
+        number(items.len() as i64);
+        for item in items {
+            number(item.item.0 as i64);
+            number(i64::from(item.quantity));
+            number(item.unit_price);
         }
-        other => xxh3_64(format!("{other:?}{at:?}").as_bytes()),
+        number(data.len() as i64);
+        hasher.update(data.as_bytes());
     }
+    who.iter().for_each(|hash| hasher.update(&hash.to_le_bytes()));
+    hasher.digest()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_that_a_caller_says_is_part_of_the_content() {
+        let kind = |amount, quantity, data: &str| EventKind::Customer {
+            event: crate::domain::EventTypeId::of("purchase"),
+            channel: None,
+            amount,
+            items: vec![crate::domain::ItemLine { item: crate::domain::ItemId(7), quantity, unit_price: 5 }],
+            bought: true,
+            conversion: true,
+            data: data.into(),
+        };
+        let at = Some(Timestamp(5));
+        let first = content_of_event(&kind(Some(1), 1, "{}"), at, &[]);
+        assert_eq!(first, content_of_event(&kind(Some(1), 1, "{}"), at, &[]));
+        let others = [
+            content_of_event(&kind(None, 1, "{}"), at, &[]),
+            content_of_event(&kind(Some(1), 2, "{}"), at, &[]),
+            content_of_event(&kind(Some(1), 1, ""), at, &[]),
+            content_of_event(&kind(Some(1), 1, "{}"), None, &[]),
+            content_of_event(&kind(Some(1), 1, "{}"), Some(Timestamp(6)), &[]),
+        ];
+        assert!(others.iter().all(|other| *other != first), "{first} {others:?}");
+    }
+
+    #[test]
+    fn every_link_of_a_presentation_has_its_own_click() {
+        let presentation = |decision| PresentationRef {
+            decision: DecisionId(decision),
+            customer: None,
+            offer: crate::domain::OfferId(7),
+            channel: crate::domain::ChannelId(3),
+            expires_at: Timestamp(9),
+        };
+        let (one, other) = (presentation(1), presentation(2));
+        let id = |outcome, link| outcome_id(&one, outcome, link);
+        // without a link the id is that of 29 bytes: presentation and type
+        let mut bytes = [0; 29];
+        (bytes[0], bytes[16], bytes[24], bytes[28]) = (1, 7, 3, OutcomeType::Click as u8);
+        assert_eq!(id(OutcomeType::Click, ""), EventId(xxh3_128(&bytes)));
+        let later = PresentationRef { customer: Some(crate::domain::CustomerKey(1)), expires_at: Timestamp(10), ..one };
+        assert_eq!(id(OutcomeType::Click, "shop"), outcome_id(&later, OutcomeType::Click, "shop"));
+        let ids = [
+            id(OutcomeType::Click, ""),
+            id(OutcomeType::Click, "shop"),
+            id(OutcomeType::Click, "more"),
+            id(OutcomeType::Impression, ""),
+            outcome_id(&other, OutcomeType::Click, "shop"),
+        ];
+        let apart: std::collections::HashSet<u128> = ids.iter().map(|id| id.0).collect();
+        assert_eq!(apart.len(), ids.len());
+    }
 
     #[test]
     fn no_outcome_stands_before_its_decision() {

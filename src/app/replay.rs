@@ -9,6 +9,7 @@ use crate::{
         Decision, DecisionId, OfferSlot, PlacementStatus, Profile, Reason, Request, Timestamp, Trace, Verdict, View,
     },
     learn,
+    predict::BaseModel,
     store::StoredDecision,
 };
 
@@ -26,7 +27,7 @@ impl App {
     }
 
     /// Visits stored decisions, explained, oldest first, until the visitor
-    /// answers false. Blocking: call it off the serving threads.
+    /// answers false; those of erased customers are passed over. Blocking: call it off the serving threads.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -37,11 +38,16 @@ impl App {
         visit: &mut dyn FnMut(Explanation) -> bool,
     ) -> Result<(), AppError> {
         let mut failed = None;
-        self.store.scan_decisions(from, until, &mut |stored| match self.explain_stored(&stored, None) {
-            Ok(explanation) => visit(explanation),
-            Err(error) => {
-                failed = Some(error);
-                false
+        self.store.scan_decisions(from, until, &mut |stored| {
+            if stored.erased {
+                return true;
+            }
+            match self.explain_stored(&stored, None) {
+                Ok(explanation) => visit(explanation),
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
             }
         })?;
         failed.map_or(Ok(()), Err)
@@ -78,7 +84,13 @@ impl App {
 
     async fn stored(&self, id: DecisionId) -> Result<StoredDecision, AppError> {
         let gone = || AppError::NotFound(format!("no decision `{id}` is kept; it is unknown or older than the log"));
-        self.store.decision(id).await?.ok_or_else(gone)
+        let stored = self.store.decision(id).await?.ok_or_else(gone)?;
+        if stored.erased {
+            return Err(AppError::Erased(format!(
+                "the decision `{id}` was for a customer who was erased: what it read is destroyed"
+            )));
+        }
+        Ok(stored)
     }
 
     /// Replays twice: as it was asked, to compare, and with everything shown.
@@ -116,15 +128,29 @@ impl App {
             .filter_map(|(id, reason)| Some(Denied { offer: *ruleset.offer_slots.get(id)?, reason: *reason }))
             .collect();
         let models = Arc::new(learn::response_rates(&stored.tallies, &ruleset));
+        let base = self.base_of(stored.record.base_version)?;
         let profile = stored.record.customer.as_ref().map_or(&self.anonymous, |c| &c.profile);
         Ok(Replay {
             stored,
-            snapshot: Snapshot::new(ruleset, models, Arc::clone(&stored.record.pauses)),
+            snapshot: Snapshot::new(ruleset, models, Arc::clone(&stored.record.pauses)).with_base(base),
             profile,
             exhausted,
             denied,
             keep_order,
         })
+    }
+
+    /// The analysis of the base that a decision read.
+    fn base_of(&self, version: u64) -> Result<Arc<BaseModel>, AppError> {
+        let current = self.current();
+        if version == current.base.version {
+            return Ok(Arc::clone(&current.base));
+        }
+        if version == 0 {
+            return Ok(Arc::default());
+        }
+        let gone = || AppError::FailedPrecondition(format!("analysis `{version}` that this decision read is not kept"));
+        self.store.base(version)?.map(Arc::new).ok_or_else(gone)
     }
 
     fn run<'a>(

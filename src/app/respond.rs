@@ -127,7 +127,7 @@ impl App {
     /// The answer before gives way to the one after: what both show must not
     /// stand in its own way by the reservation of the first.
     fn release_unanswered(&self, snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) {
-        let customer = stored.record.customer.as_ref().map(|customer| customer.profile.key);
+        let customer = stored.record.customer.as_ref().map(|customer| self.store.live(customer.profile.key));
         for offer in given_way(&snapshot.ruleset, &stored.record.winners, answered) {
             self.store.ledger().release(customer, stored.record.id, offer);
         }

@@ -21,6 +21,10 @@ use super::{
 /// for sixteen times as many, and that is for single calls.
 const LOG_QUEUE_LEN_MAX: usize = 4_096;
 
+/// A stream of events waits while so many records of the log are not in the
+/// embedded store: what is in memory until then stays bounded.
+const UNMATERIALISED_MAX: u64 = 150_000;
+
 impl App {
     /// Answers a question of a stream, checked against `snapshot`. The same
     /// request id gets the same answer for ten minutes, unless it is a PREVIEW:
@@ -98,6 +102,14 @@ impl App {
     /// Whether the log takes decisions of streams without delay.
     pub fn log_keeps_up(&self) -> bool {
         self.store.waiting_decisions() < LOG_QUEUE_LEN_MAX && !self.store.log_is_full()
+    }
+}
+
+impl App {
+    /// Whether the embedded store keeps up with what is recorded: streams of
+    /// events wait until it does, so that what is not stored yet stays bounded.
+    pub fn store_keeps_up(&self) -> bool {
+        self.store.unmaterialised() < UNMATERIALISED_MAX || !self.store.healthy()
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        AttrId, Consent, Decision, EventId, EventKind, Identity, OutcomeType, Profile, Timestamp, Trace, Value,
-        Verdict, View,
+        AttrId, ChannelId, Consent, Decision, EventId, EventKind, Identity, OfferId, OutcomeType, Profile, Timestamp,
+        Trace, Value, Verdict, View,
+        profile::{Preference, RecordChange},
     },
     rules::FailedLiteral,
     store::Strength,
@@ -28,6 +29,8 @@ pub enum EventInput {
         at: Option<Timestamp>,
         /// What.
         kind: EventKind,
+        /// The declared fields of its data, sorted by id.
+        fields: Vec<(AttrId, Value)>,
         /// How strong the acknowledgement must be.
         strength: Strength,
         /// Names of the items in it.
@@ -48,8 +51,10 @@ impl EventInput {
 /// What followed a presentation.
 #[derive(Clone, Debug)]
 pub struct OutcomeInput {
-    /// The signed token.
+    /// The signed token; empty where `meant` names the presentation.
     pub token: String,
+    /// The presentation that is meant, where a channel cannot carry its token.
+    pub meant: Option<Box<Meant>>,
     /// Who hands it in.
     pub bearer: Bearer,
     /// What followed.
@@ -64,8 +69,23 @@ pub struct OutcomeInput {
     pub agent: Box<str>,
     /// The call in which it was given; empty for none.
     pub call: Box<str>,
+    /// The link that was followed, by its name in the treatment; empty for none.
+    pub link: Box<str>,
     /// When; `None` for now.
     pub at: Option<Timestamp>,
+}
+
+/// The latest presentation of an offer to a customer.
+#[derive(Clone, Debug)]
+pub struct Meant {
+    /// Hash of (source, event id): without a token it makes recording idempotent.
+    pub id: EventId,
+    /// Who answered.
+    pub customer: Vec<Identity>,
+    /// The offer.
+    pub offer: OfferId,
+    /// Only on this channel.
+    pub channel: Option<ChannelId>,
 }
 
 /// What became of one event.
@@ -163,7 +183,7 @@ pub struct CustomerView {
     pub consistency_token: String,
 }
 
-/// Attributes and consents to set.
+/// Attributes, consents, wishes and records to set.
 #[derive(Clone, Debug)]
 pub struct UpsertInput {
     /// Who.
@@ -172,6 +192,10 @@ pub struct UpsertInput {
     pub attributes: Vec<(AttrId, Option<Value>)>,
     /// Consents; a zero time means now.
     pub consents: Vec<Consent>,
+    /// Wishes to set or to take back.
+    pub preferences: Vec<Preference>,
+    /// Records to set or to remove.
+    pub records: Vec<RecordChange>,
     /// Idempotency id; empty for none.
     pub request_id: String,
     /// When it became true; `None` for now.
@@ -189,6 +213,8 @@ pub struct Upserted {
     pub strength: Strength,
     /// Whether the customer was created.
     pub created: bool,
+    /// Notes on it.
+    pub warnings: Vec<String>,
 }
 
 /// Where a link leads.

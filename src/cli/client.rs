@@ -22,7 +22,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
     /// Address of the service.
-    #[arg(long, env = "RAPPORT_ADDRESS", default_value = Target::DEFAULT_ADDRESS)]
+    #[arg(long, alias = "connect", env = "RAPPORT_ADDRESS", default_value = Target::DEFAULT_ADDRESS)]
     pub address: String,
     /// API key, when the service asks for one.
     #[arg(long, env = "RAPPORT_API_KEY", hide_env_values = true)]

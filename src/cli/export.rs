@@ -1,4 +1,11 @@
-//! `rapport export decisions`: stored decisions as NDJSON.
+//! `rapport export`: everything that happened, or stored decisions with their
+//! reasons, into files.
+
+mod changes;
+mod ndjson;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod state;
 
 use std::{
     fs::File,
@@ -13,17 +20,28 @@ use crate::proto::{ExportDecisionsRequest, decision_service_client::DecisionServ
 
 use super::client::{self, Target};
 
-/// What to export.
+/// Options of `export`.
+#[derive(Debug, clap::Args)]
+#[group(id = "export")]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<Command>,
+    #[command(flatten)]
+    changes: changes::Changes,
+}
+
+/// What else to export.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+enum Command {
     /// Decisions with candidates, reasons, scores and probabilities, one JSON
     /// object a line.
-    Decisions(Args),
+    Decisions(DecisionsArgs),
 }
 
 /// Options of `export decisions`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+struct DecisionsArgs {
     /// The file to write; standard output when absent.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -38,8 +56,14 @@ pub struct Args {
 ///
 /// # Errors
 /// The service cannot be reached, or the file cannot be written.
-pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Decisions(args) = command;
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.what {
+        Some(Command::Decisions(args)) => decisions(args).await,
+        None => changes::run(args.changes).await,
+    }
+}
+
+async fn decisions(args: DecisionsArgs) -> anyhow::Result<ExitCode> {
     let mut out: BufWriter<Box<dyn Write>> = BufWriter::new(match &args.out {
         Some(path) => Box::new(File::create(path).with_context(|| format!("creating `{}`", path.display()))?),
         None => Box::new(std::io::stdout()),

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use crate::{
     decide,
     domain::{
-        Assurance, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Currency, Facts, Profile, Request,
-        Schema, StoredAttribute, Timestamp, Value,
+        Assurance, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Cells, Currency, Facts, Profile,
+        RecordChange, Request, Schema, StoredAttribute, StoredRecord, Timestamp, Value,
     },
     grpc::{
         convert::{
@@ -16,6 +16,7 @@ use crate::{
         },
         structs,
     },
+    predict::BaseModel,
 };
 
 /// What is given of a person, who is verified, and of the moment.
@@ -72,28 +73,35 @@ impl Given {
     }
 
     /// A cell per slot of the schema, as a decision would fill them.
-    pub fn cells(&self, schema: &Schema, now: Timestamp) -> Vec<Cell> {
-        let mut cells = decide::customer_cells(schema, &self.profile, now);
+    pub fn cells(&self, schema: &Schema, now: Timestamp) -> Cells {
+        let mut cells = decide::customer_cells(schema, &self.profile, now, &BaseModel::default());
         for slot in &self.missing {
-            cells[slot.index()] = Cell::Missing;
+            cells.list[slot.index()] = Cell::Missing;
         }
         for (at, (id, _)) in self.request.context.iter().enumerate() {
             if let Ok(found) = schema.context.binary_search_by_key(id, |entry| entry.0) {
-                cells[schema.context[found].1.index()] = Cell::Context(at as u16);
+                cells.list[schema.context[found].1.index()] = Cell::Context(at as u16);
             }
         }
         for (at, (id, _)) in self.request.overrides.iter().enumerate() {
             let computed = schema.traits.iter().find(|slot| schema.attributes[slot.index()].id == *id);
             if let Some(slot) = computed {
-                cells[slot.index()] = Cell::Override(at as u16);
+                cells.list[slot.index()] = Cell::Override(at as u16);
             }
         }
         cells
     }
 
     /// The facts over filled cells.
-    pub fn facts<'a>(&'a self, cells: &'a [Cell], schema: &'a Schema, now: Timestamp) -> Facts<'a> {
-        Facts { cells, schema, profile: &self.profile, request: &self.request, now }
+    pub fn facts<'a>(&'a self, cells: &'a Cells, schema: &'a Schema, now: Timestamp) -> Facts<'a> {
+        Facts {
+            cells: &cells.list,
+            derived: &cells.derived,
+            schema,
+            profile: &self.profile,
+            request: &self.request,
+            now,
+        }
     }
 }
 
@@ -139,6 +147,15 @@ impl Reading<'_> {
             }
             (AttributeSource::Context, Some(value)) => self.given.request.context.push((def.id, value)),
             (AttributeSource::Trait(_), Some(value)) => self.given.request.overrides.push((def.id, value)),
+            // Of records only their keys can be given.
+            (AttributeSource::Records(list), Some(Value::Set(keys))) => {
+                let record = |key: &str| {
+                    let change = RecordChange { list: *list, key: key.into(), fields: Some(Vec::new()) };
+                    StoredRecord { change, at: Timestamp(0) }
+                };
+                self.given.profile.records.extend(keys.iter().map(|key| record(key)));
+            }
+            (AttributeSource::Records(_), Some(_)) => {}
             (AttributeSource::Trait(_), None) => self.given.missing.push(def.slot),
             (_, None) => {}
         }
@@ -149,6 +166,8 @@ impl Reading<'_> {
             return Err(self.errors);
         }
         self.given.profile.attributes.sort_by_key(|stored| stored.id);
+        let key_of = |record: &StoredRecord| (record.change.list, record.change.key.clone());
+        self.given.profile.records.sort_by_key(key_of);
         self.given.request.context.sort_by_key(|entry| entry.0);
         self.given.request.overrides.sort_by_key(|entry| entry.0);
         Ok(self.given)

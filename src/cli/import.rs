@@ -1,279 +1,232 @@
-//! `rapport import`: customers and events from NDJSON files. Importing a file
-//! again changes nothing; a line that is refused goes to a reject file.
+//! `rapport import`: events and customers from files, over a stream into a
+//! running service or straight into a data directory. Importing a file again
+//! changes nothing, one that was interrupted goes on where it was, and every row
+//! is accounted for: imported, known before, or in the file of rejects.
+
+mod batches;
+mod cell;
+mod counts;
+mod map;
+mod mapping;
+mod pipe;
+mod rejects;
+mod rows;
+mod sink;
+mod state;
 
 use std::{
-    fs::File,
-    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::task::JoinSet;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    grpc::{Api, timestamp::Timestamp},
-    proto::{
-        Event, RecordRequest, RecordResponse, RecordStatus, UpsertCustomerRequest,
-        customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
-    },
+    config::{ServeArgs, ServeConfig},
+    grpc::Api,
 };
 
-use super::{
-    client::{Connection, Target},
-    lines::{self, Entry, Line},
-};
+use super::{client::Target, serve};
 
-/// Events sent at a time.
-const BATCH_LEN: usize = 100;
-/// Calls under way at once.
-const IN_FLIGHT_MAX: usize = 64;
+use mapping::Mapping;
+use pipe::Pipe;
+use rejects::Rejects;
+use state::State;
+
+pub use counts::Counts;
+pub use sink::Sink;
+
+/// Exit code when the import did not come to its end.
+const INTERRUPTED: u8 = 3;
 
 /// Options of `import`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --mapping a file is NDJSON of events and customers ({\"identities\": ...}), an object a line.
+Rows that are refused go to FILE.rejects.ndjson with their number and the reason. An import that was
+interrupted goes on when the same command is run again; FILE.import.json says where it was.
+
+Exit code: 0 when every row is imported or was known before, 1 when rows are rejected or the command
+is wrong, 3 when the import did not come to its end.")]
 pub struct Args {
-    /// NDJSON files: a customer (`{"identities": ...}`) or an event a line.
-    /// They are imported in the order given.
+    /// Files: `.ndjson`, `.csv`, `.parquet`; texts also with `.gz`. They are
+    /// imported in the order given.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// What the columns of the files are (YAML)
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
+    /// Import straight into a data directory that no service has open
+    #[arg(long, value_name = "DIR", conflicts_with = "address")]
+    into: Option<PathBuf>,
+    /// Directory of the rules, with `--into` and `--dry-run`
+    #[arg(long, env = "RAPPORT_RULES", value_name = "DIR", default_value = "./rules")]
+    rules: PathBuf,
+    /// Check every row against the rules and import nothing
+    #[arg(long, conflicts_with = "into")]
+    dry_run: bool,
+    /// Begin with the first row, whatever was imported before
+    #[arg(long)]
+    from_start: bool,
 }
 
-/// Imports and prints what became of every line.
+/// How a file is imported.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What its columns are.
+    mapping: Option<Mapping>,
+    /// How far times are moved, whole weeks.
+    shift_weeks: i64,
+    /// Where it goes, in words, to go on where an import was; `None` keeps
+    /// nothing.
+    resume_at: Option<String>,
+    /// Whether to begin with the first row whatever was imported.
+    from_start: bool,
+}
+
+impl Plan {
+    /// Events and customers as they are, with times moved by whole weeks.
+    pub fn shifted(weeks: i64) -> Self {
+        Self { shift_weeks: weeks, ..Self::default() }
+    }
+}
+
+/// Imports and prints what became of every row.
 ///
 /// # Errors
-/// The service cannot be reached, or a file cannot be read.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let sink = Sink::Remote(args.target.connect().await?);
-    let mut total = Counts::default();
-    for file in &args.files {
-        total.add(&import(&sink, file, 0).await?);
-    }
-    Ok(if total.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Where imported lines go.
-#[derive(Clone)]
-pub enum Sink {
-    /// A running service.
-    Remote(Connection),
-    /// This process.
-    Local(Arc<Api>),
-}
-
-impl Sink {
-    async fn record(&self, events: Vec<Event>) -> Result<RecordResponse, tonic::Status> {
-        let request = RecordRequest { events, ..RecordRequest::default() };
-        match self {
-            Sink::Remote(connection) => {
-                EventServiceClient::new(connection.clone()).record(request).await.map(tonic::Response::into_inner)
-            }
-            Sink::Local(api) => api.record(crate::grpc::Caller::Service, request).await,
+/// The service or data directory cannot be reached, a file cannot be read.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let Opened { sink, place, api, scratch } = open(&args, &runtime)?;
+    let resume_at = (!args.dry_run).then_some(place);
+    let plan = Plan { mapping, shift_weeks: 0, resume_at, from_start: args.from_start };
+    let imported = runtime.block_on(async {
+        let mut total = Counts::default();
+        for file in &args.files {
+            total.add(&import(&sink, file, &plan).await?);
         }
+        anyhow::Ok(total)
+    });
+    drop(sink);
+    if let Some(api) = api {
+        api.app().store.close();
     }
-
-    async fn upsert(&self, request: UpsertCustomerRequest) -> Result<(), tonic::Status> {
-        match self {
-            Sink::Remote(connection) => {
-                CustomerServiceClient::new(connection.clone()).upsert_customer(request).await.map(|_| ())
-            }
-            Sink::Local(api) => api.upsert_customer(request).await.map(|_| ()),
+    drop(scratch);
+    match imported {
+        Ok(total) if total.rejected == 0 => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::FAILURE),
+        Err(error) if error.is::<pipe::Interrupted>() => {
+            eprintln!("error: {error:#}");
+            Ok(ExitCode::from(INTERRUPTED))
         }
+        Err(error) => Err(error),
     }
 }
 
-/// What became of the lines.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// Lines read that were not blank.
-    pub lines: u64,
-    /// Recorded now.
-    pub recorded: u64,
-    /// Recorded before.
-    pub duplicates: u64,
-    /// Refused.
-    pub rejected: u64,
+/// Where an import goes.
+struct Opened {
+    sink: Sink,
+    place: String,
+    api: Option<Arc<Api>>,
+    scratch: Option<Scratch>,
 }
 
-impl Counts {
-    /// Adds another file's.
-    pub fn add(&mut self, other: &Counts) {
-        self.lines += other.lines;
-        self.recorded += other.recorded;
-        self.duplicates += other.duplicates;
-        self.rejected += other.rejected;
+fn open(args: &Args, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Opened> {
+    let embedded = |dir: &Path| -> anyhow::Result<Arc<Api>> {
+        let serve = ServeArgs {
+            data_dir: Some(dir.to_owned()),
+            rules: Some(args.rules.clone()),
+            log_level: Some("warn".to_owned()),
+            ..ServeArgs::default()
+        };
+        Ok(Arc::new(Api::new(serve::open(&ServeConfig::resolve(serve)?)?)))
+    };
+    if args.dry_run {
+        let scratch = Scratch::new()?;
+        let api = embedded(&scratch.0)?;
+        return Ok(Opened {
+            sink: Sink::Check(Arc::clone(&api)),
+            place: String::new(),
+            api: Some(api),
+            scratch: Some(scratch),
+        });
+    }
+    if let Some(dir) = &args.into {
+        let api = embedded(dir)?;
+        let place = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()).display().to_string();
+        return Ok(Opened { sink: Sink::Local(Arc::clone(&api)), place, api: Some(api), scratch: None });
+    }
+    let sink = Sink::Remote(runtime.block_on(args.target.connect())?);
+    Ok(Opened { sink, place: args.target.address.clone(), api: None, scratch: None })
+}
+
+/// A data directory for a check, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("rapport-import-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("creating `{}`", dir.display()))?;
+        Ok(Self(dir))
     }
 }
 
-/// Imports a file, with times moved by whole weeks.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // best effort: it is in the directory of temporary files
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Imports a file.
 ///
 /// # Errors
 /// The file cannot be read, the reject file cannot be written, or the service
 /// goes away. What was recorded stays; import again to go on.
-pub async fn import(sink: &Sink, file: &Path, shift_weeks: i64) -> anyhow::Result<Counts> {
-    let bytes = std::fs::metadata(file).with_context(|| format!("opening `{}`", file.display()))?.len();
-    let mut import = Import {
-        sink: sink.clone(),
-        rejects: Rejects { path: reject_path(file), out: None },
-        bar: bar(bytes, file)?,
-        counts: Counts::default(),
-        calls: JoinSet::new(),
-        batch: Vec::new(),
+pub async fn import(sink: &Sink, file: &Path, plan: &Plan) -> anyhow::Result<Counts> {
+    let hash = rows::hash_of(file)?;
+    let rejects = beside(file, "rejects.ndjson");
+    let known = match &plan.resume_at {
+        Some(place) if !plan.from_start => State::read(&beside(file, "import.json"), (&hash, place, &plan.mapping))?,
+        _ => None,
     };
-    for line in lines::read(file)? {
-        let mut line = line?;
-        import.counts.lines += 1;
-        import.bar.inc(line.bytes);
-        match std::mem::replace(&mut line.entry, Err(String::new())) {
-            Err(why) => import.reject(&line, &why)?,
-            Ok(Entry::Event(mut event)) => {
-                shift_event(&mut event, shift_weeks);
-                import.batch.push((line, *event));
-                if import.batch.len() == BATCH_LEN {
-                    import.flush().await?;
-                }
-            }
-            Ok(Entry::Customer(mut customer)) => {
-                shift_customer(&mut customer, shift_weeks);
-                import.upsert(line, *customer).await?;
-            }
-        }
+    let state = plan.resume_at.as_ref().map(|place| {
+        let fresh = || State::new(&hash, place, &plan.mapping);
+        (beside(file, "import.json"), known.clone().unwrap_or_else(fresh))
+    });
+    if let Some(known) = &known {
+        say!("{}: going on after row {}", name_of(file), known.row);
     }
-    import.finish().await
+    let rows = rows::open(file, plan.mapping.as_ref(), &hash)?;
+    let (bar, counts) = (bar(rows.total, file)?, known.as_ref().map(|known| known.counts).unwrap_or_default());
+    let rejects = Rejects::new(rejects, known.as_ref().map_or(0, |known| known.rejects_bytes))?;
+    Pipe::new(sink.clone(), rejects, state, counts)?.run(rows, plan.shift_weeks, bar).await
 }
 
-type Outcome = Vec<(Line, Result<RecordStatus, String>)>;
-
-struct Import {
-    sink: Sink,
-    rejects: Rejects,
-    bar: ProgressBar,
-    counts: Counts,
-    calls: JoinSet<anyhow::Result<Outcome>>,
-    batch: Vec<(Line, Event)>,
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-impl Import {
-    async fn flush(&mut self) -> anyhow::Result<()> {
-        // events of one customer must arrive in order: one batch at a time
-        self.drain(0).await?;
-        let (lines, events): (Vec<Line>, Vec<Event>) = std::mem::take(&mut self.batch).into_iter().unzip();
-        let sink = self.sink.clone();
-        self.calls.spawn(async move {
-            let response = sink.record(events).await;
-            let results = response.map_err(|s| super::client::refused("recording events", &s))?.results;
-            let status = |r: &crate::proto::RecordResult| match r.status() {
-                RecordStatus::Recorded | RecordStatus::Duplicate => Ok(r.status()),
-                _ => Err(r.error.clone()),
-            };
-            Ok(lines.into_iter().zip(results.iter().map(status)).collect())
-        });
-        Ok(())
-    }
-
-    async fn upsert(&mut self, line: Line, customer: UpsertCustomerRequest) -> anyhow::Result<()> {
-        self.drain(IN_FLIGHT_MAX - 1).await?;
-        let sink = self.sink.clone();
-        self.calls.spawn(async move {
-            let result = match sink.upsert(customer).await {
-                Ok(()) => Ok(RecordStatus::Recorded),
-                Err(status) if status.code() == tonic::Code::Unavailable => {
-                    return Err(super::client::refused("writing a customer", &status));
-                }
-                Err(status) => match super::client::violations(&status) {
-                    wrong if wrong.is_empty() => Err(status.message().to_owned()),
-                    wrong => Err(wrong.join("; ")),
-                },
-            };
-            Ok(vec![(line, result)])
-        });
-        Ok(())
-    }
-
-    /// Waits until at most so many calls are under way.
-    async fn drain(&mut self, in_flight: usize) -> anyhow::Result<()> {
-        while self.calls.len() > in_flight {
-            let Some(done) = self.calls.join_next().await else { break };
-            for (line, result) in done.context("an import call was interrupted")?? {
-                match result {
-                    Ok(RecordStatus::Duplicate) => self.counts.duplicates += 1,
-                    Ok(_) => self.counts.recorded += 1,
-                    Err(why) => self.reject(&line, &why)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reject(&mut self, line: &Line, why: &str) -> anyhow::Result<()> {
-        self.counts.rejected += 1;
-        self.rejects.write(line, why)
-    }
-
-    async fn finish(mut self) -> anyhow::Result<Counts> {
-        if !self.batch.is_empty() {
-            self.flush().await?;
-        }
-        self.drain(0).await?;
-        let Counts { lines, recorded, duplicates, rejected } = self.counts;
-        let mut said = format!("{lines} lines: {recorded} recorded, {duplicates} known before, {rejected} rejected");
-        if rejected > 0 {
-            said.push_str(&format!(" (see `{}`)", self.rejects.path.display()));
-        }
-        self.bar.finish_and_clear();
-        say!("{}: {said}", self.bar.message());
-        Ok(self.counts)
-    }
+/// A file in the working directory that is named after another.
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{ending}", name_of(file)))
 }
 
-/// The lines that were refused, with the reason.
-struct Rejects {
-    path: PathBuf,
-    out: Option<File>,
-}
-
-impl Rejects {
-    fn write(&mut self, line: &Line, why: &str) -> anyhow::Result<()> {
-        let doing = || format!("writing the reject file `{}`", self.path.display());
-        if self.out.is_none() {
-            self.out = Some(File::create(&self.path).with_context(doing)?);
-        }
-        let Some(out) = &mut self.out else { return Ok(()) };
-        let entry = serde_json::json!({ "line": line.number, "error": why, "input": line.text });
-        writeln!(out, "{entry}").with_context(doing)
-    }
-}
-
-fn reject_path(file: &Path) -> PathBuf {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".rejects.ndjson");
-    PathBuf::from(name)
-}
-
-fn bar(bytes: u64, file: &Path) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{msg} [{bar:32}] {bytes}/{total_bytes} {eta}")?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(ProgressBar::new(bytes).with_style(style).with_message(name))
-}
-
-const WEEK_S: i64 = 7 * 86_400;
-
-fn shift(time: &mut Option<Timestamp>, weeks: i64) {
-    if let Some(time) = time {
-        time.seconds += weeks * WEEK_S;
-    }
-}
-
-fn shift_event(event: &mut Event, weeks: i64) {
-    shift(&mut event.time, weeks);
-}
-
-fn shift_customer(customer: &mut UpsertCustomerRequest, weeks: i64) {
-    shift(&mut customer.time, weeks);
-    for consent in &mut customer.consents {
-        shift(&mut consent.time, weeks);
-    }
+fn bar(total: u64, file: &Path) -> anyhow::Result<ProgressBar> {
+    /// How often a bar is drawn a second.
+    const DRAWS: u8 = 5;
+    let style = ProgressStyle::with_template("{prefix} [{bar:32}] {percent}% {msg} {eta} left")?;
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(DRAWS));
+    bar.enable_steady_tick(Duration::from_secs(1));
+    Ok(bar.with_style(style).with_prefix(name_of(file)))
 }

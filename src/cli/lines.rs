@@ -29,8 +29,6 @@ pub enum Entry {
 pub struct Line {
     /// From 1.
     pub number: u64,
-    /// Its length in the file, bytes.
-    pub bytes: u64,
     /// Its text.
     pub text: String,
     /// What it holds, or what is wrong with it.
@@ -41,43 +39,86 @@ pub struct Line {
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn read(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + use<>> {
+pub fn open(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + use<>> {
     let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
+    Ok(read(BufReader::with_capacity(1 << 16, file), path))
+}
+
+/// The lines of a text that are not blank.
+pub fn read<R: BufRead>(reader: R, path: &Path) -> impl Iterator<Item = anyhow::Result<Line>> + use<R> {
+    texts(reader, path).map(|line| {
+        let (number, text) = line?;
+        Ok(match text {
+            Ok(text) => Line { number, entry: parse(&text), text },
+            Err((text, why)) => Line { number, text, entry: Err(why) },
+        })
+    })
+}
+
+/// The number of a line and its text; or what can be told of the text, and what
+/// is wrong with it.
+type Text = (u64, Result<String, (String, String)>);
+
+/// The texts of the lines that are not blank. INVARIANT: a line that is too long
+/// is never in memory as a whole.
+pub fn texts<R: BufRead>(mut reader: R, path: &Path) -> impl Iterator<Item = anyhow::Result<Text>> + use<R> {
     let (path, mut number) = (path.to_owned(), 0);
-    Ok(std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         loop {
             number += 1;
-            let line = next(&mut reader, number, &path)?;
-            match line {
-                Ok(line) if line.text.trim().is_empty() && line.entry.is_ok() => {}
-                other => return Some(other),
+            match next(&mut reader) {
+                Ok(None) => return None,
+                Ok(Some(Ok(text))) if text.trim().is_empty() => {}
+                Ok(Some(text)) => return Some(Ok((number, text))),
+                Err(error) => {
+                    return Some(Err(error).with_context(|| format!("reading `{}` at line {number}", path.display())));
+                }
             }
+        }
+    })
+}
+
+fn next(reader: &mut impl BufRead) -> std::io::Result<Option<Result<String, (String, String)>>> {
+    const SHOWN_BYTES: usize = 200;
+    let (mut raw, mut bytes) = (Vec::new(), 0);
+    loop {
+        let available = reader.fill_buf()?;
+        if available.is_empty() {
+            break;
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let used = end.map_or(available.len(), |end| end + 1);
+        if bytes + used <= LINE_BYTES_MAX {
+            raw.extend_from_slice(&available[..used]);
+        } else {
+            raw.truncate(SHOWN_BYTES);
+        }
+        bytes += used;
+        reader.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    if bytes == 0 {
+        return Ok(None);
+    }
+    if bytes > LINE_BYTES_MAX {
+        let why = format!("the line has {bytes} bytes; the most is {LINE_BYTES_MAX}");
+        return Ok(Some(Err((String::from_utf8_lossy(&raw).into_owned(), why))));
+    }
+    Ok(Some(match String::from_utf8(raw) {
+        Ok(text) => Ok(text.trim_end().to_owned()),
+        Err(error) => {
+            let text = String::from_utf8_lossy(error.as_bytes()).trim_end().to_owned();
+            Err((text, "the line is not UTF-8: convert the file".to_owned()))
         }
     }))
 }
 
-fn next(reader: &mut BufReader<File>, number: u64, path: &Path) -> Option<anyhow::Result<Line>> {
-    let mut raw = Vec::new();
-    match reader.read_until(b'\n', &mut raw) {
-        Ok(0) => None,
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&raw).trim_end().to_owned();
-            let entry = if raw.len() > LINE_BYTES_MAX {
-                Err(format!("the line has {} bytes; the most is {LINE_BYTES_MAX}", raw.len()))
-            } else {
-                parse(&text)
-            };
-            Some(Ok(Line { number, bytes: bytes as u64, text, entry }))
-        }
-        Err(error) => Some(Err(error).with_context(|| format!("reading `{}` at line {number}", path.display()))),
-    }
-}
-
 /// A line is a customer when it has `identities` of its own, else an event.
 fn parse(text: &str) -> Result<Entry, String> {
-    if text.is_empty() {
-        return Ok(Entry::Event(Box::default()));
+    if let Ok(event) = serde_json::from_str(text) {
+        return Ok(Entry::Event(Box::new(event)));
     }
     let says = |e: serde_json::Error| format!("not a valid line: {e}");
     let value: serde_json::Value = serde_json::from_str(text).map_err(says)?;

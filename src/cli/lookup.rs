@@ -88,7 +88,7 @@ pub async fn watch(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let identities = args.identities.iter().map(|text| identity(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut service = CustomerServiceClient::new(args.target.connect().await?);
     let failed = |s| client::refused("watching a customer", &s);
-    let request = WatchCustomerRequest { identities };
+    let request = WatchCustomerRequest { identities, fields: Vec::new() };
     let mut changes = service.watch_customer(request).await.map_err(failed)?.into_inner();
     let mut first = true;
     while let Some(change) = changes.message().await.map_err(failed)? {
@@ -124,7 +124,7 @@ fn happened(happening: &Happening) {
         Some(Kind::Answered(answered)) => answer(answered),
         Some(Kind::Did(one)) => did(one),
         Some(Kind::Changed(change)) => match Changed::try_from(*change) {
-            Ok(Changed::Upserted) => "attributes or consents were set".to_owned(),
+            Ok(Changed::Upserted) => "attributes, consents, wishes or records were set".to_owned(),
             Ok(Changed::DoNotContact) => "contact was forbidden or permitted again".to_owned(),
             _ => "something changed".to_owned(),
         },
@@ -141,6 +141,7 @@ fn answer(answered: &Answered) -> String {
     };
     let mut text = format!("{outcome} of {} on {}", answered.offer, answered.channel);
     for (label, value) in [
+        ("link", &answered.link),
         ("reason", &answered.reason_code),
         ("agent", &answered.agent_id),
         ("call", &answered.call_id),
@@ -194,6 +195,8 @@ mod tests {
             answer(&Answered { offer: "o".into(), channel: "c".into(), ..Answered::default() }),
             "contact of o on c"
         );
+        let followed = Answered { offer: "o".into(), channel: "c".into(), link: "shop".into(), ..Answered::default() };
+        assert_eq!(answer(&followed), "contact of o on c, link shop");
         let amount = Some(Money { amount: "12.50".into(), currency: "GBP".into() });
         let bought =
             Did { r#type: "purchase".into(), channel: "web".into(), amount, items: vec!["a".into(), "b".into()] };

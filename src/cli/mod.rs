@@ -3,8 +3,11 @@
 #[macro_use]
 mod out;
 
+mod analysis;
+mod analyze;
 mod check;
 mod client;
+mod customer;
 mod decide;
 mod demo;
 mod eligible;
@@ -16,6 +19,7 @@ mod health;
 mod import;
 mod lines;
 mod lookup;
+mod merges;
 mod pauses;
 mod people;
 mod print;
@@ -25,6 +29,7 @@ mod revisions;
 mod sample;
 mod schema;
 mod serve;
+mod table;
 
 use std::{io::Write, process::ExitCode};
 
@@ -70,7 +75,16 @@ enum Command {
     Lookup(lookup::LookupArgs),
     /// Print what happens to a customer as it happens, on every channel.
     Watch(lookup::WatchArgs),
-    /// Import customers and events from NDJSON files into a running service.
+    /// Print what happened to a customer, the newest first.
+    Timeline(customer::TimelineArgs),
+    /// Export or erase everything that is kept of a customer.
+    #[command(subcommand)]
+    Customer(customer::Command),
+    /// List the merges behind a customer, merge two customers, take a merge back.
+    #[command(subcommand)]
+    Merges(merges::Command),
+    /// Import customers and events from files (NDJSON, CSV, Parquet) into a running
+    /// service or a data directory.
     Import(import::Args),
     /// Show what each offer did on each channel, and the lift over the holdout.
     Report(report::Args),
@@ -85,9 +99,15 @@ enum Command {
     /// List, compare, check, publish and roll back revisions of the rules.
     #[command(subcommand)]
     Revisions(revisions::Command),
-    /// Export from a running service.
-    #[command(subcommand)]
-    Export(export::Command),
+    /// Export everything that happened, in order, from a running service; or
+    /// its decisions with their reasons.
+    Export(export::Args),
+    /// Analyse a file of transactions: recency, frequency and monetary value,
+    /// cohorts, and who will buy again.
+    Analyze(analyze::Args),
+    /// Show what a running service found when it looked at all customers:
+    /// segments, quantiles, the model of repeat purchase.
+    Analysis(analysis::Args),
     /// Ask a running service whether it serves; exit code 0 when it does.
     Health(health::Args),
 }
@@ -114,14 +134,19 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => client::block_on(explain::run(args)),
         Command::Lookup(args) => client::block_on(lookup::lookup(args)),
         Command::Watch(args) => client::block_on(lookup::watch(args)),
-        Command::Import(args) => client::block_on(import::run(args)),
+        Command::Timeline(args) => client::block_on(customer::timeline(args)),
+        Command::Customer(command) => client::block_on(customer::run(command)),
+        Command::Merges(command) => client::block_on(merges::run(command)),
+        Command::Import(args) => import::run(args),
         Command::Report(args) => client::block_on(report::run(args)),
         Command::Pause(args) => client::block_on(pauses::pause(args)),
         Command::Resume(args) => client::block_on(pauses::resume(args)),
         Command::Pauses(args) => client::block_on(pauses::list(args)),
         Command::Audit(args) => client::block_on(pauses::audit(args)),
         Command::Revisions(command) => client::block_on(revisions::run(command)),
-        Command::Export(command) => client::block_on(export::run(command)),
+        Command::Export(args) => client::block_on(export::run(args)),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Analysis(args) => client::block_on(analysis::run(args)),
         Command::Health(args) => client::block_on(health::run(args)),
     }
 }

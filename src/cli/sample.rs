@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::{grpc::Api, proto::Identity};
 
 use super::{
-    import::{self, Counts, Sink},
+    import::{self, Counts, Plan, Sink},
     lines::{self, Entry},
 };
 
@@ -59,16 +59,16 @@ impl Sample {
         let sink = Sink::Local(Arc::clone(api));
         let mut total = Counts::default();
         for name in FILES {
-            total.add(&import::import(&sink, &self.dir.join(name), weeks).await?);
+            total.add(&import::import(&sink, &self.dir.join(name), &Plan::shifted(weeks)).await?);
         }
-        anyhow::ensure!(total.rejected == 0, "{} lines of the sample were refused", total.rejected);
+        anyhow::ensure!(total.rejected == 0, "{} lines of the sample are rejected", total.rejected);
         std::fs::write(&marker, format!("moved by {weeks} weeks\n"))
             .with_context(|| format!("writing `{}`", marker.display()))
     }
 
     fn last_purchase_s(&self) -> anyhow::Result<i64> {
         let mut last = None;
-        for line in lines::read(&self.dir.join("events.ndjson"))? {
+        for line in lines::open(&self.dir.join("events.ndjson"))? {
             if let Ok(Entry::Event(event)) = line?.entry {
                 last = last.max(event.time.map(|t| t.seconds));
             }
@@ -82,7 +82,7 @@ impl Sample {
     /// The file cannot be read.
     pub fn customers(&self) -> anyhow::Result<Vec<Identity>> {
         let mut customers = Vec::new();
-        for line in lines::read(&self.dir.join("customers.ndjson"))? {
+        for line in lines::open(&self.dir.join("customers.ndjson"))? {
             if let Ok(Entry::Customer(customer)) = line?.entry {
                 customers.extend(customer.identities.into_iter().next());
             }

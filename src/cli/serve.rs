@@ -45,6 +45,7 @@ pub fn open(config: &ServeConfig) -> anyhow::Result<Arc<App>> {
     let store = Store::open(StoreConfig {
         hot_bytes_max: config.hot_bytes_max,
         log_bytes_max: config.log_bytes_max,
+        timeline_kept_us: i64::from(config.timeline_days) * crate::domain::time::DAY_US,
         ..defaults
     })
     .with_context(|| format!("opening the data directory `{}`", config.data_dir.display()))?;

@@ -2,11 +2,14 @@
 
 use smallvec::SmallVec;
 
-use crate::domain::{Effect, Event, EventKind, EventStat, OutcomeType, Profile, Timestamp, profile::EVENT_STATS_MAX};
+use crate::domain::{
+    Effect, Event, EventKind, EventStat, OutcomeType, Profile, StoredPreference, StoredRecord, Timestamp,
+    profile::EVENT_STATS_MAX,
+};
 
 use super::{
     interactions::{self, Followed},
-    knowledge,
+    knowledge, series, wishes,
 };
 
 /// Effects of one event; few, so kept inline.
@@ -14,16 +17,19 @@ pub type Effects = SmallVec<[Effect; 4]>;
 
 /// Applies one event and answers what it changed beyond the profile.
 ///
-/// Bounds of convergence: a conversion counts for the lift when its customer is
-/// already known to be exposed, and lifting "do not contact" is not remembered,
-/// so that a late older prohibition stands (the safe side).
+/// The profile is a function of the set of its events: their order changes
+/// nothing. The effects are not: the amount of a conversion counts for the lift
+/// only when the exposure was known by then, whereas that there was one counts
+/// in any order; which of an offer's outcomes is the first of its kind depends on
+/// which came first, their number does not.
 pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
     let mut effects = Effects::new();
     profile.first_seen = if profile.version == 0 { event.at } else { profile.first_seen.min(event.at) };
     profile.version += 1;
     knowledge::add_identities(profile, &event.identities);
+    series::feed(profile, event);
     match &event.kind {
-        EventKind::Outcome { presentation, outcome, reason, value, note: _, agent: _, call: _, purpose } => {
+        EventKind::Outcome { presentation, outcome, reason, value, note: _, agent: _, call: _, purpose, link: _ } => {
             if *outcome == OutcomeType::Unsubscribe {
                 knowledge::unsubscribe(profile, (presentation.channel, *purpose), event.at);
             }
@@ -38,7 +44,7 @@ pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
         }
         EventKind::Customer { event: kind, amount, items, bought, conversion, channel: _, data: _ } => {
             add_stat(
-                profile,
+                &mut profile.stats,
                 EventStat {
                     event: *kind,
                     count: 1,
@@ -49,15 +55,21 @@ pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
             );
             knowledge::touch_items(profile, event.at, items, *bought);
             if *conversion {
-                converted(profile, event.at, amount.unwrap_or(0), &mut effects);
+                converted(profile, event.at, Some(amount.unwrap_or(0)), &mut effects);
             }
         }
-        EventKind::Upsert { attributes, consents } => {
+        EventKind::Upsert { attributes, consents, preferences, records } => {
             for (id, value) in attributes {
                 knowledge::set_attribute(profile, *id, value.as_ref(), event.at);
             }
             for consent in consents {
                 knowledge::set_consent(profile, consent);
+            }
+            for preference in preferences {
+                wishes::set_preference(profile, StoredPreference { preference: preference.clone(), at: event.at });
+            }
+            for change in records {
+                wishes::set_record(profile, StoredRecord { change: change.clone(), at: event.at });
             }
         }
         EventKind::DoNotContact { on, reason: _ } => set_do_not_contact(profile, *on, event.at),
@@ -66,53 +78,72 @@ pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
     effects
 }
 
+/// The amount of a conversion counts where its outcome is new to the interaction.
 fn outcome_came(profile: &mut Profile, followed: &Followed, effects: &mut Effects) {
-    let Some(effect) = interactions::unite(profile, followed) else { return };
-    effects.push(effect);
+    let effect = interactions::unite(profile, followed);
+    let value = effect.is_some().then(|| followed.value.unwrap_or(0));
+    effects.extend(effect);
     if followed.outcome == OutcomeType::Conversion {
-        converted(profile, followed.at, followed.value.unwrap_or(0), effects);
+        converted(profile, followed.at, value, effects);
     }
 }
 
-fn add_stat(profile: &mut Profile, new: EventStat) {
-    match profile.stats.binary_search_by_key(&new.event, |s| s.event) {
-        Ok(at) => {
-            let stat = &mut profile.stats[at];
-            stat.count = stat.count.saturating_add(new.count);
-            stat.amount = stat.amount.saturating_add(new.amount);
-            stat.first_at = stat.first_at.min(new.first_at);
-            stat.last_at = stat.last_at.max(new.last_at);
+/// INVARIANT: sorted by event, each once, at most [`EVENT_STATS_MAX`]: of more
+/// those with the largest ids go, whatever order they came in.
+pub(super) fn add_stat(stats: &mut Vec<EventStat>, new: EventStat) {
+    match stats.binary_search_by_key(&new.event, |s| s.event) {
+        Ok(at) => stats[at] = stats[at].plus(new),
+        Err(at) => {
+            stats.insert(at, new);
+            stats.truncate(EVENT_STATS_MAX);
         }
-        Err(at) if profile.stats.len() < EVENT_STATS_MAX => profile.stats.insert(at, new),
-        Err(_) => {}
     }
 }
 
-fn converted(profile: &mut Profile, at: Timestamp, amount: i64, effects: &mut Effects) {
-    if profile.exposed_at.is_none_or(|exposed| at < exposed) {
-        return;
+/// A conversion; `None` for the amount of one that was counted before.
+fn converted(profile: &mut Profile, at: Timestamp, amount: Option<i64>, effects: &mut Effects) {
+    let first = !profile.converted();
+    profile.converted_at = profile.converted_at.max(Some(at));
+    let counts = profile.exposed_at.is_some_and(|exposed| at >= exposed);
+    if let Some(amount) = amount.filter(|_| counts) {
+        effects.push(Effect::Converted { holdout: profile.exposed_holdout, first, amount });
     }
-    let first = !profile.converted;
-    profile.converted = true;
-    effects.push(Effect::Converted { holdout: profile.exposed_holdout, first, amount });
 }
 
 fn expose(profile: &mut Profile, holdout: bool, at: Timestamp, effects: &mut Effects) {
-    match profile.exposed_at {
-        None => effects.push(Effect::Exposed { holdout }),
-        // at equal times the holdout stands, whichever came first
-        Some(known) if known < at || (known == at && !holdout) => return,
-        Some(_) => {}
+    let (new, before) = (profile.exposed_at.is_none(), profile.converted());
+    (profile.exposed_at, profile.exposed_holdout) =
+        earliest_exposure((profile.exposed_at, profile.exposed_holdout), (Some(at), holdout));
+    if new {
+        effects.push(Effect::Exposed { holdout });
     }
-    profile.exposed_at = Some(at);
-    profile.exposed_holdout = holdout;
+    if !before && profile.converted() {
+        effects.push(Effect::Converted { holdout: profile.exposed_holdout, first: true, amount: 0 });
+    }
 }
 
+/// The earlier of two exposures; at equal times the holdout stands, whichever
+/// came first.
+pub(super) fn earliest_exposure(
+    one: (Option<Timestamp>, bool),
+    other: (Option<Timestamp>, bool),
+) -> (Option<Timestamp>, bool) {
+    match (one.0, other.0) {
+        (_, None) => one,
+        (None, _) => other,
+        (Some(at), Some(other_at)) if (at, !one.1) <= (other_at, !other.1) => one,
+        _ => other,
+    }
+}
+
+/// The later word counts, at equal times the prohibition.
 fn set_do_not_contact(profile: &mut Profile, on: bool, at: Timestamp) {
-    profile.do_not_contact = match (profile.do_not_contact, on) {
-        (Some(since), true) => Some(since.max(at)),
-        (None, true) => Some(at),
-        (Some(since), false) if since >= at => Some(since),
-        (_, false) => None,
-    };
+    if on {
+        profile.do_not_contact = profile.do_not_contact.max(Some(at));
+    } else {
+        profile.contact_allowed_at = profile.contact_allowed_at.max(Some(at));
+    }
+    if profile.do_not_contact < profile.contact_allowed_at {
+        profile.do_not_contact = None;
+    }
 }

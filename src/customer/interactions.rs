@@ -1,7 +1,8 @@
 //! What followed presentations, united per presentation.
 
 use crate::domain::{
-    Effect, Interaction, OutcomeSet, OutcomeType, PresentationRef, Profile, ReasonCode, Timestamp,
+    ChannelId, DecisionId, Effect, Interaction, OfferId, OutcomeSet, OutcomeType, PresentationRef, Profile, ReasonCode,
+    Timestamp,
     profile::{ANSWERED_MAX, INTERACTIONS_MAX},
 };
 
@@ -16,8 +17,10 @@ pub(super) struct Followed {
 }
 
 /// Outcomes that show that the person was reached, or was handed to a channel
-/// that reaches: the trials of the propensity.
-const TRIAL: OutcomeSet = OutcomeSet(OutcomeSet::REACHED.0 | 1 << OutcomeType::Handoff as u16);
+/// that reaches, or that nothing followed what counts as a contact when it is
+/// decided: the trials of the propensity.
+const TRIAL: OutcomeSet =
+    OutcomeSet(OutcomeSet::REACHED.0 | 1 << OutcomeType::Handoff as u16 | 1 << OutcomeType::NoResponse as u16);
 
 /// What suppressions, limits on contacts and the labels of models live by: kept
 /// when interactions that were only shown or clicked have to go.
@@ -38,25 +41,23 @@ const ANSWERED: OutcomeSet = OutcomeSet(
 /// success, so that neither is counted twice; it may be counted never.
 pub(super) fn unite(profile: &mut Profile, followed: &Followed) -> Option<Effect> {
     let wanted = &followed.presentation;
-    let found = profile
-        .interactions
-        .iter()
-        .position(|i| i.decision == wanted.decision && i.offer == wanted.offer && i.channel == wanted.channel);
-    let forgotten = found.is_none() && may_be_forgotten(profile, wanted);
-    let before = match found {
-        Some(at) => profile.interactions.remove(at),
-        None => Interaction {
-            decision: wanted.decision,
-            offer: wanted.offer,
-            channel: wanted.channel,
-            at: followed.at,
-            answered_at: Timestamp::default(),
-            outcomes: OutcomeSet::default(),
-            reason: ReasonCode::default(),
-        },
-    };
-    insert(profile, updated(&before, followed));
-    effect(&before, followed, forgotten)
+    let known = take(profile, (wanted.decision, wanted.offer, wanted.channel));
+    let forgotten = known.is_none() && may_be_forgotten(profile, wanted);
+    let alone = alone(followed);
+    let before = known.map_or(OutcomeSet::default(), |i| i.outcomes);
+    insert(profile, known.map_or(alone, |known| united(&known, &alone)));
+    effect(before, followed, forgotten)
+}
+
+/// Unites an interaction of another customer.
+pub(super) fn add(profile: &mut Profile, other: &Interaction) {
+    let known = take(profile, (other.decision, other.offer, other.channel));
+    insert(profile, known.map_or(*other, |known| united(&known, other)));
+}
+
+fn take(profile: &mut Profile, key: (DecisionId, OfferId, ChannelId)) -> Option<Interaction> {
+    let at = profile.interactions.iter().position(|i| (i.decision, i.offer, i.channel) == key)?;
+    Some(profile.interactions.remove(at))
 }
 
 /// Whether an interaction that is not found may have been kept once.
@@ -79,24 +80,48 @@ fn answered_count(profile: &Profile) -> usize {
     profile.interactions.iter().filter(|i| is_answered(i)).count()
 }
 
-fn updated(before: &Interaction, followed: &Followed) -> Interaction {
-    let mut after = *before;
-    after.at = before.at.min(followed.at);
-    after.outcomes = before.outcomes.with(followed.outcome);
-    if is_answer(followed.outcome) {
-        after.answered_at = before.answered_at.max(followed.at);
+/// The interaction of one outcome.
+fn alone(followed: &Followed) -> Interaction {
+    let presentation = &followed.presentation;
+    let has_reason = followed.outcome == OutcomeType::Decline && followed.reason.0 != 0;
+    let never = Timestamp::default();
+    Interaction {
+        decision: presentation.decision,
+        offer: presentation.offer,
+        channel: presentation.channel,
+        at: followed.at,
+        answered_at: if is_answer(followed.outcome) { followed.at } else { never },
+        outcomes: OutcomeSet::default().with(followed.outcome),
+        reason: if has_reason { followed.reason } else { ReasonCode::default() },
+        reason_at: if has_reason { followed.at } else { never },
     }
-    if followed.outcome == OutcomeType::Decline && followed.reason.0 != 0 {
-        let newer = (before.answered_at, before.reason) < (followed.at, followed.reason);
-        if before.reason.0 == 0 || newer {
-            after.reason = followed.reason;
-        }
+}
+
+/// What is known of one presentation from two sides; the order does not matter.
+pub(super) fn united(one: &Interaction, other: &Interaction) -> Interaction {
+    let later = (one.reason_at, one.reason) < (other.reason_at, other.reason);
+    // a reason, whenever it was given, stands above none
+    let others = if (one.reason.0 == 0) == (other.reason.0 == 0) { later } else { one.reason.0 == 0 };
+    let of = if others { other } else { one };
+    Interaction {
+        at: one.at.min(other.at),
+        answered_at: one.answered_at.max(other.answered_at),
+        outcomes: one.outcomes.union(other.outcomes),
+        reason: of.reason,
+        reason_at: of.reason_at,
+        ..*one
     }
-    after
 }
 
 fn is_answer(outcome: OutcomeType) -> bool {
-    !matches!(outcome, OutcomeType::Decided | OutcomeType::Impression | OutcomeType::Handoff | OutcomeType::Cancelled)
+    !matches!(
+        outcome,
+        OutcomeType::Decided
+            | OutcomeType::Impression
+            | OutcomeType::Handoff
+            | OutcomeType::Cancelled
+            | OutcomeType::NoResponse
+    )
 }
 
 /// INVARIANT: sorted by (contact time, decision, offer, channel) and bounded.
@@ -118,18 +143,18 @@ fn forget_one(profile: &mut Profile) {
     }
 }
 
-fn effect(before: &Interaction, followed: &Followed, forgotten: bool) -> Option<Effect> {
-    if before.outcomes.has(followed.outcome) {
+fn effect(before: OutcomeSet, followed: &Followed, forgotten: bool) -> Option<Effect> {
+    if before.has(followed.outcome) {
         return None;
     }
     let alone = OutcomeSet::default().with(followed.outcome);
     let value = if followed.outcome == OutcomeType::Conversion { followed.value.unwrap_or(0) } else { 0 };
     Some(Effect::Outcome {
-        offer: before.offer,
-        channel: before.channel,
+        offer: followed.presentation.offer,
+        channel: followed.presentation.channel,
         outcome: followed.outcome,
-        new_trial: !forgotten && alone.intersects(TRIAL) && !before.outcomes.intersects(TRIAL),
-        new_positive: !forgotten && followed.outcome.is_positive() && !before.outcomes.intersects(OutcomeSet::POSITIVE),
+        new_trial: !forgotten && alone.intersects(TRIAL) && !before.intersects(TRIAL),
+        new_positive: !forgotten && followed.outcome.is_positive() && !before.intersects(OutcomeSet::POSITIVE),
         value,
     })
 }

@@ -23,6 +23,7 @@ pub(super) fn add_identities(profile: &mut Profile, identities: &[StoredIdentity
 /// Sets or removes an attribute unless a later word is known.
 pub(super) fn set_attribute(profile: &mut Profile, id: AttrId, value: Option<&Value>, at: Timestamp) {
     let fresh = || StoredAttribute { id, value: value.cloned(), at };
+    // ties go by the value, not by the event's id: keeping that would take 16 bytes of every attribute
     match profile.attributes.binary_search_by_key(&id, |a| a.id) {
         Ok(slot) => {
             let known = &mut profile.attributes[slot];
@@ -41,7 +42,7 @@ pub(super) fn set_attribute(profile: &mut Profile, id: AttrId, value: Option<&Va
 }
 
 /// Order of two values at the same moment; removal stands below any value.
-fn compare(one: Option<&Value>, other: Option<&Value>) -> Ordering {
+pub(super) fn compare(one: Option<&Value>, other: Option<&Value>) -> Ordering {
     let (Some(one), Some(other)) = (one, other) else { return one.is_some().cmp(&other.is_some()) };
     rank(one).cmp(&rank(other)).then_with(|| match (one, other) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
@@ -115,16 +116,21 @@ pub(super) fn unsubscribe(profile: &mut Profile, (channel, from): (ChannelId, Pu
 pub(super) fn touch_items(profile: &mut Profile, at: Timestamp, lines: &[ItemLine], bought: bool) {
     for line in lines.iter().filter(|line| line.quantity >= 0) {
         let touch = ItemTouch { at, item: line.item, bought };
-        if let Err(slot) = profile.items.binary_search(&touch) {
-            profile.items.insert(slot, touch);
-        }
+        touch_item(profile, touch);
     }
-    let excess = profile.items.len().saturating_sub(ITEMS_MAX);
-    profile.items.drain(..excess);
+}
+
+/// INVARIANT: as [`touch_items`].
+pub(super) fn touch_item(profile: &mut Profile, touch: ItemTouch) {
+    if let Err(slot) = profile.items.binary_search(&touch) {
+        profile.items.insert(slot, touch);
+        let excess = profile.items.len().saturating_sub(ITEMS_MAX);
+        profile.items.drain(..excess);
+    }
 }
 
 /// Removes the entry with the least key.
-fn forget_one<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
+pub(super) fn forget_one<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
     if let Some((at, _)) = entries.iter().enumerate().min_by_key(|(_, entry)| key(entry)) {
         entries.remove(at);
     }

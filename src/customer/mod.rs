@@ -6,10 +6,14 @@
 mod apply;
 mod interactions;
 mod knowledge;
+mod merge;
 pub mod permissions;
+pub mod series;
 pub mod traits;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
 
 pub use apply::apply;
+pub use merge::{flattened, merge, mergeable, survivor, unmerge};

@@ -7,7 +7,7 @@ const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
 fn event(id: u128, at: i64, kind: EventKind) -> Event {
     let at = Timestamp(at);
-    Event { id: EventId(id), at, received_at: at, identities: Vec::new(), kind }
+    Event { id: EventId(id), at, received_at: at, identities: Vec::new(), feeds: Vec::new(), kind }
 }
 
 fn presentation(decision: u128) -> PresentationRef {
@@ -31,6 +31,7 @@ fn outcome(decision: u128, outcome: OutcomeType, value: Option<i64>) -> EventKin
         agent: "".into(),
         call: "".into(),
         purpose: crate::domain::Purpose::Marketing,
+        link: "".into(),
     }
 }
 
@@ -93,7 +94,12 @@ fn unsubscribing_from_service_denies_service_too() {
 #[test]
 fn unsubscribing_denies_marketing_on_the_channel() {
     let mut profile = Profile::default();
-    let kind = EventKind::Upsert { attributes: Vec::new(), consents: vec![consent(Permission::Granted, 5)] };
+    let kind = EventKind::Upsert {
+        attributes: Vec::new(),
+        consents: vec![consent(Permission::Granted, 5)],
+        preferences: Vec::new(),
+        records: Vec::new(),
+    };
     apply(&mut profile, &event(1, 5, kind));
     let asked = |p: &Profile, page| permissions::contact(p, ChannelId(3), Purpose::Marketing, page);
     assert_eq!(asked(&profile, PageConsent::default()), Permission::Granted);
@@ -116,7 +122,19 @@ fn profiling_needs_a_stored_grant() {
         permission: Permission::Granted,
         ..consent(Permission::Granted, 1)
     };
-    apply(&mut profile, &event(1, 1, EventKind::Upsert { attributes: Vec::new(), consents: vec![given] }));
+    apply(
+        &mut profile,
+        &event(
+            1,
+            1,
+            EventKind::Upsert {
+                attributes: Vec::new(),
+                consents: vec![given],
+                preferences: Vec::new(),
+                records: Vec::new(),
+            },
+        ),
+    );
     assert!(permissions::profiling(&profile, PageConsent::default()));
     let narrow = PageConsent { profiling: Permission::Denied, ..Default::default() };
     assert!(!permissions::profiling(&profile, narrow));
@@ -145,6 +163,87 @@ fn do_not_contact_fails_safe() {
     assert_eq!(profile.do_not_contact, Some(Timestamp(10)));
     apply(&mut profile, &event(3, 11, dnc(false)));
     assert_eq!(profile.do_not_contact, None);
+}
+
+#[test]
+fn a_late_prohibition_does_not_come_back() {
+    let dnc = |on| EventKind::DoNotContact { on, reason: "".into() };
+    let mut profile = Profile::default();
+    apply(&mut profile, &event(1, 20, dnc(false)));
+    apply(&mut profile, &event(2, 15, dnc(true)));
+    assert_eq!((profile.do_not_contact, profile.contact_allowed_at), (None, Some(Timestamp(20))));
+    apply(&mut profile, &event(3, 20, dnc(true)));
+    assert_eq!(profile.do_not_contact, Some(Timestamp(20)));
+}
+
+#[test]
+fn a_conversion_known_before_its_exposure_counts_once() {
+    let mut profile = Profile::default();
+    assert!(apply(&mut profile, &event(1, 20, purchase(500, 1))).is_empty());
+    assert!(!profile.converted());
+    let late = apply(&mut profile, &event(2, 10, EventKind::Exposed { holdout: false }));
+    let converted = |first, amount| Effect::Converted { holdout: false, first, amount };
+    assert_eq!(late[..], [Effect::Exposed { holdout: false }, converted(true, 0)]);
+    let next = apply(&mut profile, &event(3, 30, purchase(700, 2)));
+    assert_eq!((profile.converted(), &next[..]), (true, &[converted(false, 700)][..]));
+}
+
+#[test]
+fn the_latest_decline_gives_the_reason() {
+    let decline = |at: i64, reason: u32| {
+        let mut kind = outcome(1, OutcomeType::Decline, None);
+        if let EventKind::Outcome { reason: given, .. } = &mut kind {
+            *given = ReasonCode(reason);
+        }
+        event(u128::from(reason), at, kind)
+    };
+    let mut events =
+        [decline(10, 9), decline(15, 8), event(3, 20, outcome(1, OutcomeType::Click, None)), decline(16, 0)];
+    for _ in 0..events.len() {
+        events.rotate_left(1);
+        let mut profile = Profile::default();
+        events.iter().for_each(|event| drop(apply(&mut profile, event)));
+        let one = profile.interactions[0];
+        assert_eq!((one.reason, one.reason_at, one.answered_at), (ReasonCode(8), Timestamp(15), Timestamp(20)));
+    }
+}
+
+#[test]
+fn the_later_word_on_wishes_and_records_counts() {
+    let said = |id: u128, at: i64, most: Option<u16>, balance: Option<i64>| {
+        let fields = balance.map(|balance| vec![(AttrId(2), Value::Money(balance))]);
+        let kind = EventKind::Upsert {
+            attributes: Vec::new(),
+            consents: Vec::new(),
+            preferences: vec![Preference::ContactsPerWeek(most)],
+            records: vec![RecordChange { list: AttrId(1), key: "main".into(), fields }],
+        };
+        event(id, at, kind)
+    };
+    let mut events = [said(1, 5, Some(3), Some(10)), said(2, 7, None, None), said(3, 6, Some(9), Some(20))];
+    for _ in 0..events.len() {
+        events.rotate_left(1);
+        let mut profile = Profile::default();
+        events.iter().for_each(|event| drop(apply(&mut profile, event)));
+        assert_eq!((profile.preferences.len(), profile.records.len()), (1, 1));
+        assert_eq!(profile.preferences[0].preference, Preference::ContactsPerWeek(None));
+        assert_eq!((&profile.records[0].change.fields, profile.records[0].at), (&None, Timestamp(7)));
+    }
+}
+
+#[test]
+fn of_too_many_records_removed_ones_go_first() {
+    let mut profile = Profile::default();
+    for n in 0..200_i64 {
+        let fields = (n != 150).then(Vec::new);
+        let change = RecordChange { list: AttrId(1), key: n.to_string().into(), fields };
+        let (attributes, consents, preferences) = Default::default();
+        let kind = EventKind::Upsert { attributes, consents, preferences, records: vec![change] };
+        apply(&mut profile, &event(n as u128, n, kind));
+    }
+    assert_eq!(profile.records.len(), profile::RECORDS_MAX);
+    let key = |n: i64| profile.records.iter().any(|record| *record.change.key == *n.to_string());
+    assert!(!key(70) && key(71) && !key(150) && key(199));
 }
 
 #[test]
@@ -211,7 +310,14 @@ fn the_later_of_two_words_counts_whether_for_one_channel_or_all() {
     let all = |permission, at| Consent { channel: None, ..consent(permission, at) };
     let said = |consents: Vec<Consent>| {
         let mut profile = Profile::default();
-        apply(&mut profile, &event(1, 9, EventKind::Upsert { attributes: Vec::new(), consents }));
+        apply(
+            &mut profile,
+            &event(
+                1,
+                9,
+                EventKind::Upsert { attributes: Vec::new(), consents, preferences: Vec::new(), records: Vec::new() },
+            ),
+        );
         permissions::contact(&profile, ChannelId(3), Purpose::Marketing, PageConsent::default())
     };
     let (granted, denied) = (Permission::Granted, Permission::Denied);
@@ -277,10 +383,17 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
     let attribute = (0..3_u32, proptest::option::of(0..3_i64)).prop_map(|(id, value)| EventKind::Upsert {
         attributes: vec![(AttrId(id), value.map(Value::Int))],
         consents: Vec::new(),
+        preferences: Vec::new(),
+        records: Vec::new(),
     });
     let permissions = (0..3_usize, 0..4_i64).prop_map(|(permission, at)| {
         let permission = [Permission::Unknown, Permission::Granted, Permission::Denied][permission];
-        EventKind::Upsert { attributes: Vec::new(), consents: vec![consent(permission, at)] }
+        EventKind::Upsert {
+            attributes: Vec::new(),
+            consents: vec![consent(permission, at)],
+            preferences: Vec::new(),
+            records: Vec::new(),
+        }
     });
     let bought = (0..9_i64, 0..3_u64).prop_map(|(amount, item)| purchase(amount, item));
     prop_oneof![outcomes, attribute, permissions, bought, Just(EventKind::DoNotContact { on: true, reason: "".into() })]

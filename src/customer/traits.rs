@@ -1,7 +1,7 @@
 //! Traits: what is computed at read from (profile, now).
 
 use crate::domain::{
-    AttrId, Cell, Date, Interaction, OutcomeSet, OutcomeType, Profile, Timestamp, Trait, Value, time::DAY_US,
+    AttrId, Cell, Date, EventStat, Interaction, OutcomeSet, OutcomeType, Profile, Timestamp, Trait, Value, time::DAY_US,
 };
 
 /// The value of a trait. Days are whole periods of 24 hours, never negative;
@@ -20,6 +20,7 @@ pub fn read(wanted: &Trait, profile: &Profile, now: Timestamp) -> Cell {
         Trait::DaysToAnniversary(attribute) => days_to_anniversary(profile, attribute, now.date()),
         Trait::DaysSinceContact => days_since(latest_contact(profile), now),
         Trait::ItemsBought => Cell::Int(items_bought(profile)),
+        Trait::Series(_) | Trait::Model(_) => Cell::Missing,
     }
 }
 
@@ -74,4 +75,14 @@ fn items_bought(profile: &Profile) -> i64 {
     let bought = |at: usize| profile.items[at].bought;
     let first = |at: usize| !(0..at).any(|b| bought(b) && profile.items[b].item == profile.items[at].item);
     (0..profile.items.len()).filter(|at| bought(*at) && first(*at)).count() as i64
+}
+
+/// Totals of every event type, those of merged customers among them, sorted by
+/// type.
+pub fn totals(profile: &Profile) -> Vec<EventStat> {
+    let absorbed = profile.absorbed.iter().flat_map(|origin| &origin.stats);
+    let mut events: Vec<_> = profile.stats.iter().chain(absorbed).map(|stat| stat.event).collect();
+    events.sort_unstable();
+    events.dedup();
+    events.into_iter().filter_map(|event| profile.stat(event)).collect()
 }

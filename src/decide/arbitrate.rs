@@ -3,7 +3,10 @@
 
 use std::cmp::Ordering;
 
-use crate::domain::{Factors, Intent, Reason};
+use crate::{
+    customer::permissions,
+    domain::{Factors, Intent, Reason},
+};
 
 use super::{
     OtherChannel, Winner,
@@ -129,13 +132,16 @@ fn kept(pass: &Pass<'_>) -> Option<usize> {
     pass.inputs.keep_order.iter().find_map(|offer| find(*offer))
 }
 
-/// Net priority, higher first; equal ones by the names of offer and channel, so
-/// that neither files nor slots decide.
+/// Net priority, higher first; of equal ones the channel that the customer
+/// wishes, then by the names of offer and channel, so that neither files nor
+/// slots decide.
 fn order(pass: &Pass<'_>, left: usize, right: usize) -> Ordering {
     let (left, right) = (&pass.tables.pool[left], &pass.tables.pool[right]);
     let names = |c: &Candidate| (&*pass.rules.offer(c.offer).name_id, &*pass.rules.channel(c.channel).name);
     let net = right.net_priority.total_cmp(&left.net_priority);
-    net.then_with(|| names(left).cmp(&names(right)))
+    let wished = permissions::wishes(pass.inputs.profile).channel;
+    let unwished = |c: &Candidate| wished.is_some_and(|id| pass.rules.channel(c.channel).id != id);
+    net.then_with(|| unwished(left).cmp(&unwished(right))).then_with(|| names(left).cmp(&names(right)))
 }
 
 fn win(pass: &mut Pass<'_>, at: usize, probability: f64) {

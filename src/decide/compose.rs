@@ -196,7 +196,9 @@ impl Desk<'_> {
             return Times { valid_until, send_by: None };
         }
         let sent = ends(start.plus_us(channel.send_within_us));
-        let quiet = channel.quiet_hours.as_ref().and_then(|hours| self.quiet_from(hours, start));
+        let wished = super::contact::wished_hours(self.inputs.profile, channel);
+        let hours = [channel.quiet_hours.as_ref(), wished.as_ref()].into_iter().flatten();
+        let quiet = hours.filter_map(|hours| self.quiet_from(hours, start)).min();
         let window = match Opening::of(self.inputs.request, channel) {
             Opening::Ours => self.inputs.request.send_window.until,
             Opening::Theirs => None,

@@ -2,7 +2,8 @@
 //! refused claims.
 
 use crate::{
-    domain::{Reason, Timestamp, ValueRef},
+    customer::permissions,
+    domain::{Profile, Purpose, Reason, Timestamp, ValueRef},
     rules::{Channel, Offer, QuietHours},
 };
 
@@ -11,7 +12,7 @@ use super::{
     history::Mark,
     pass::Pass,
     question::Question,
-    reach::{self, ChannelState},
+    reach::{self, ChannelState, Opening},
     scratch::Candidate,
     trace::Detail,
 };
@@ -40,6 +41,9 @@ fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candi
         candidate.drop_for(reason(pass, mark), Detail::After(mark));
     } else if let Some((limit, count)) = history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
         candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
+    } else if let Some(weekly) = pass.tables.history.wishes_no_more().filter(|_| wish_speaks_of(pass, offer, candidate))
+    {
+        candidate.drop_for(Reason::LimitReached, Detail::Wish(weekly));
     } else if !can_be_said(pass, question, offer, candidate) {
         // Dropped with its detail.
     } else if pass.tables.exhausted.contains(candidate.offer) {
@@ -47,6 +51,13 @@ fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candi
     } else if let Some(denied) = pass.inputs.denied.iter().rfind(|d| d.offer == candidate.offer) {
         candidate.drop_for(denied.reason, Detail::None);
     }
+}
+
+/// Whether a candidate is a contact that the customer may wish fewer of: whatever
+/// marketing reaches out with.
+fn wish_speaks_of(pass: &mut Pass<'_>, offer: &Offer, candidate: &Candidate) -> bool {
+    offer.purpose == Purpose::Marketing
+        && Opening::of(pass.inputs.request, pass.rules.channel(candidate.channel)) == Opening::Ours
 }
 
 fn reason(pass: &Pass<'_>, mark: Mark) -> Reason {
@@ -64,7 +75,7 @@ fn can_be_said(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Offer, cand
     let still_runs = |at: Timestamp| offer.schedule.1.is_none_or(|end| at < end);
     if let Some(until) = state.quiet_until {
         let may_wait = pass.rules.channel(candidate.channel).quiet_hours.as_ref().is_some_and(|q| q.wait);
-        if question.placement.is_some() || !may_wait || !still_runs(until) {
+        if question.placement.is_some() || !may_wait || until == NEVER || !still_runs(until) {
             candidate.drop_for(Reason::QuietHours, Detail::QuietUntil(until));
             return false;
         }
@@ -78,13 +89,42 @@ fn can_be_said(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Offer, cand
     true
 }
 
+/// What stands for the end of quiet hours that never end.
+const NEVER: Timestamp = Timestamp(i64::MAX);
+/// Most times that one kind of quiet hours may lead into the other: hours that
+/// do so still have no end.
+const QUIET_TURNS_MAX: usize = 4;
+
+/// The quiet hours of the customer on a channel that are in force beside those of
+/// the channel. They wait as the channel's do; where it has none, nothing waits.
+pub(super) fn wished_hours(profile: &Profile, channel: &Channel) -> Option<QuietHours> {
+    let (from_minute, until_minute) = permissions::wishes(profile).quiet_hours?;
+    let wait = channel.quiet_hours.as_ref().is_some_and(|hours| hours.wait);
+    Some(QuietHours { from_minute, until_minute, wait })
+}
+
 /// The end of quiet hours that hold at a moment on a channel, in the customer's
-/// zone.
+/// zone: those of the channel and those that the customer wishes.
 pub(super) fn quiet_until(pass: &mut Pass<'_>, channel: &Channel, at: Timestamp) -> Option<Timestamp> {
-    let hours: &QuietHours = channel.quiet_hours.as_ref()?;
+    let wished = wished_hours(pass.inputs.profile, channel);
+    if wished.is_none() && channel.quiet_hours.is_none() {
+        return None;
+    }
     let named = match pass.rules.time_zone_attribute.map(|slot| pass.facts.get(slot)) {
         Some(ValueRef::Text(name)) => pass.tables.zones.get(name),
         _ => None,
     };
-    calendar::quiet_until(hours, at, named.unwrap_or(&pass.rules.time_zone))
+    let zone = named.unwrap_or(&pass.rules.time_zone);
+    let end = |after: Timestamp| {
+        let mut hours = [channel.quiet_hours.as_ref(), wished.as_ref()].into_iter().flatten();
+        hours.find_map(|hours| calendar::quiet_until(hours, after, zone))
+    };
+    let mut until = end(at)?;
+    for _ in 0..QUIET_TURNS_MAX {
+        match end(until) {
+            Some(later) => until = later,
+            None => return Some(until),
+        }
+    }
+    Some(NEVER)
 }

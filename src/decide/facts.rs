@@ -2,12 +2,16 @@
 //! assumed values and defaults, with behaviour masked where it must not count
 //! and what only a verified person may cause to be read where nobody is.
 
+use std::sync::Arc;
+
 use crate::{
-    customer::{permissions, traits},
+    customer::{permissions, series, traits},
     domain::{
-        Assurance, AttrId, AttrSlot, AttributeSource, Cell, DroppedInput, Facts, Level, Match, Permission, Profile,
-        Request, Schema, Timestamp, Value,
+        Assurance, AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Cell, Cells, DroppedInput, Facts,
+        Level, Match, Permission, Profile, Request, Schema, Timestamp, Trait, Value, series::NowSlots,
     },
+    predict::BaseModel,
+    rules::slots::now_slots,
 };
 
 use super::{Inputs, visitor};
@@ -56,16 +60,16 @@ impl Profiling {
 
 /// Fills a cell per slot, from blank ones. Assumed values (PREVIEW) stand above
 /// everything, masks included.
-pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], cells: &mut Vec<Cell>) {
-    cells.clear();
-    cells.extend_from_slice(blank);
+pub(super) fn fill(inputs: &Inputs<'_>, profiling: Profiling, blank: &[Cell], cells: &mut Cells) {
+    cells.reset(blank);
     let schema = &inputs.snapshot.ruleset.schema;
     let may_read = |slot: usize| profiling == Profiling::Permitted || !schema.attributes[slot].behavioural;
-    fill_customer(schema, inputs.profile, inputs.now, may_read, cells);
+    let known = Known { profile: inputs.profile, now: inputs.now, base: &inputs.snapshot.base };
+    known.fill(schema, may_read, cells);
     if hides_unverified(inputs) {
-        hide_unverified(schema, cells);
+        hide_unverified(schema, &mut cells.list);
     }
-    fill_request(schema, inputs.request, may_read, cells);
+    fill_request(schema, inputs.request, may_read, &mut cells.list);
 }
 
 /// Whether anything of the schema is not read because the person of a request
@@ -101,12 +105,17 @@ fn fill_request(schema: &Schema, request: &Request, may_read: impl Fn(usize) -> 
 pub struct FactReader {
     blank: Vec<Cell>,
     wanted: Vec<bool>,
+    base: Arc<BaseModel>,
 }
 
 impl FactReader {
     /// Reads every attribute.
     pub fn all(schema: &Schema) -> Self {
-        Self { blank: super::plan::blank_cells(schema), wanted: vec![true; schema.attributes.len()] }
+        Self {
+            blank: super::plan::blank_cells(schema),
+            wanted: vec![true; schema.attributes.len()],
+            base: Arc::default(),
+        }
     }
 
     /// Reads only these; the others are as if nothing was known.
@@ -120,62 +129,112 @@ impl FactReader {
         reader
     }
 
+    /// The same with an analysis of the whole base.
+    pub fn with_base(self, base: Arc<BaseModel>) -> Self {
+        Self { base, ..self }
+    }
+
     /// Fills the cells of `facts` (whose own are not read) as a decision would;
     /// without profiling everything behavioural is masked. What only a verified
     /// person may cause to be read is, when the request of `facts` says so: who
     /// looks at people without a request assumes that they are verified.
-    pub fn fill(&self, facts: &Facts<'_>, profiling: bool, cells: &mut Vec<Cell>) {
-        cells.clear();
-        cells.extend_from_slice(&self.blank);
+    pub fn fill(&self, facts: &Facts<'_>, profiling: bool, cells: &mut Cells) {
+        cells.reset(&self.blank);
         let schema = facts.schema;
         let may_read = |slot: usize| self.wanted[slot] && (profiling || !schema.attributes[slot].behavioural);
-        fill_customer(schema, facts.profile, facts.now, may_read, cells);
+        Known { profile: facts.profile, now: facts.now, base: &self.base }.fill(schema, may_read, cells);
         if facts.request.assurance < Assurance::Verified {
-            hide_unverified(schema, cells);
+            hide_unverified(schema, &mut cells.list);
         }
-        fill_request(schema, facts.request, may_read, cells);
+        fill_request(schema, facts.request, may_read, &mut cells.list);
     }
 }
 
 /// The cells of a customer with nothing masked and no context: what the one
 /// view shows.
-pub fn customer_cells(schema: &Schema, profile: &Profile, now: Timestamp) -> Vec<Cell> {
-    let mut cells = super::plan::blank_cells(schema);
-    fill_customer(schema, profile, now, |_| true, &mut cells);
+pub fn customer_cells(schema: &Schema, profile: &Profile, now: Timestamp, base: &BaseModel) -> Cells {
+    let mut cells = Cells::of(super::plan::blank_cells(schema));
+    Known { profile, now, base }.fill(schema, |_| true, &mut cells);
     cells
 }
 
-fn fill_customer(
-    schema: &Schema,
-    profile: &Profile,
+/// What is known of a customer.
+struct Known<'a> {
+    profile: &'a Profile,
     now: Timestamp,
-    may_read: impl Fn(usize) -> bool,
-    cells: &mut [Cell],
-) {
-    join(
-        &schema.stored,
-        &profile.attributes,
-        |a| a.id,
-        |slot, at, stored| {
-            if let Some(value) = stored.value.as_ref().filter(|_| may_read(slot)) {
-                cells[slot] = cell_of(value, Cell::Stored(at));
+    base: &'a BaseModel,
+}
+
+impl Known<'_> {
+    fn fill(&self, schema: &Schema, may_read: impl Fn(usize) -> bool, cells: &mut Cells) {
+        join(
+            &schema.stored,
+            &self.profile.attributes,
+            |a| a.id,
+            |slot, at, stored| {
+                if let Some(value) = stored.value.as_ref().filter(|_| may_read(slot)) {
+                    cells.list[slot] = cell_of(value, Cell::Stored(at));
+                }
+            },
+        );
+        let slots = if schema.reads_slots { Some(self.slots(schema)) } else { None };
+        for slot in schema.traits.iter().filter(|slot| may_read(slot.index())) {
+            let def = &schema.attributes[slot.index()];
+            let AttributeSource::Trait(wanted) = &def.source else { continue };
+            match (wanted, slots) {
+                (Trait::Series(wanted), Some(slots)) => {
+                    if let Some(value) = series::read(wanted, self.profile, self.now, &slots).into_value() {
+                        cells.put(*slot, typed(value, def));
+                    }
+                }
+                (Trait::Model(wanted), Some(slots)) => {
+                    cells.list[slot.index()] = self.base.read(*wanted, self.profile, slots.day);
+                }
+                (wanted, _) => {
+                    let cell = traits::read(wanted, self.profile, self.now);
+                    if cell != Cell::Missing {
+                        cells.list[slot.index()] = cell;
+                    }
+                }
             }
-        },
-    );
-    for slot in schema.traits.iter().map(|s| s.index()).filter(|s| may_read(*s)) {
-        if let AttributeSource::Trait(wanted) = &schema.attributes[slot].source {
-            let cell = traits::read(wanted, profile, now);
-            if cell != Cell::Missing {
-                cells[slot] = cell;
+        }
+        self.fill_records(schema, may_read, cells);
+    }
+
+    fn slots(&self, schema: &Schema) -> NowSlots {
+        match &schema.time_zone {
+            Some(zone) => now_slots(self.now, zone),
+            None => now_slots(self.now, &jiff::tz::TimeZone::UTC),
+        }
+    }
+
+    /// The keys of the records of each list that has any.
+    fn fill_records(&self, schema: &Schema, may_read: impl Fn(usize) -> bool, cells: &mut Cells) {
+        for slot in schema.record_keys.iter().filter(|slot| may_read(slot.index())) {
+            let AttributeSource::Records(list) = schema.attributes[slot.index()].source else { continue };
+            let keys: Box<[Box<str>]> = self.profile.records_of(list).map(|(key, _)| key.into()).collect();
+            if !keys.is_empty() {
+                cells.put(*slot, Value::Set(keys));
             }
         }
     }
 }
 
+/// A value of a series in the type of its trait: a set also of one text, a
+/// double also of whole numbers.
+fn typed(value: Value, def: &AttributeDef) -> Value {
+    match (value, &def.kind) {
+        (Value::Text(text), AttributeType::Set) => Value::Set([text].into()),
+        (Value::Int(value), AttributeType::Double) => Value::Double(value as f64),
+        (value, _) => value,
+    }
+}
+
 /// The facts over filled cells.
-pub(super) fn over<'a>(inputs: &'a Inputs<'_>, cells: &'a [Cell]) -> Facts<'a> {
+pub(super) fn over<'a>(inputs: &'a Inputs<'_>, cells: &'a Cells) -> Facts<'a> {
     Facts {
-        cells,
+        cells: &cells.list,
+        derived: &cells.derived,
         schema: &inputs.snapshot.ruleset.schema,
         profile: inputs.profile,
         request: inputs.request,

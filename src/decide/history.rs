@@ -8,7 +8,11 @@ use crate::{
     rules::{Channel, Limit, Offer, Ruleset, Scope, Suppression},
 };
 
-use super::{Inputs, calendar, plan::Plan};
+use super::{
+    Inputs, calendar,
+    plan::Plan,
+    wishes::{self, Weekly},
+};
 
 /// Counts per limit and marks per suppressed thing.
 #[derive(Default)]
@@ -17,6 +21,8 @@ pub(super) struct History {
     reached: bool,
     /// Whether anything is suppressed.
     marked: bool,
+    /// The most contacts that the customer wishes, and how many there were.
+    weekly: Option<Weekly>,
     /// Where each window of the plan begins, once asked for.
     windows: Vec<Option<Timestamp>>,
     /// Contacts, by limit and key.
@@ -58,6 +64,7 @@ impl History {
     pub fn gather(&mut self, inputs: &Inputs<'_>, plan: &Plan) {
         let rules = &*inputs.snapshot.ruleset;
         self.forget(plan, rules);
+        self.weekly = wishes::weekly(rules, inputs.profile, inputs.reservations, (inputs.now, None));
         if inputs.profile.interactions.is_empty() && inputs.reservations.is_empty() {
             return;
         }
@@ -146,7 +153,12 @@ impl History {
 
     /// Whether the past may hold anything back at all.
     pub fn binds(&self) -> bool {
-        self.reached || self.marked
+        self.reached || self.marked || self.wishes_no_more().is_some()
+    }
+
+    /// The customer's wish, when it allows no further contact.
+    pub fn wishes_no_more(&self) -> Option<Weekly> {
+        self.weekly.filter(|weekly| weekly.is_reached())
     }
 
     /// The first limit of an offer that is reached on a channel, and its count.
@@ -266,9 +278,11 @@ fn holds(rule: &Suppression, interaction: &Interaction, now: Timestamp) -> bool 
 /// When the outcome came that a rule looks at.
 fn happened_at(rule: &Suppression, interaction: &Interaction) -> Timestamp {
     match rule.outcome {
-        OutcomeType::Decided | OutcomeType::Impression | OutcomeType::Handoff | OutcomeType::Cancelled => {
-            interaction.at
-        }
+        OutcomeType::Decided
+        | OutcomeType::Impression
+        | OutcomeType::Handoff
+        | OutcomeType::Cancelled
+        | OutcomeType::NoResponse => interaction.at,
         _ => interaction.answered_at.max(interaction.at),
     }
 }

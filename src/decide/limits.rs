@@ -2,13 +2,15 @@
 //! on one channel.
 
 use crate::{
-    domain::{Interaction, Profile, Reservation, Timestamp},
+    customer::permissions,
+    domain::{DecisionId, Interaction, Profile, Reservation, Timestamp},
     rules::{Channel, Limit, Offer, Ruleset, Window},
 };
 
 use super::{
     calendar,
     history::{counts_on, is_contact, key},
+    wishes::{self, Weekly},
 };
 
 /// The first moment a window that ends at `now` counts.
@@ -16,15 +18,27 @@ pub fn window_from(ruleset: &Ruleset, window: Window, now: Timestamp) -> Timesta
     calendar::window_from(window, now, &ruleset.time_zone)
 }
 
-/// Whether every limit of an offer has room for one more contact on a channel,
-/// given the customer's history and open reservations.
+/// Whether an offer on a channel needs a place among the contacts of a customer:
+/// a limit counts it, or the customer wishes so many contacts and no more.
+pub fn is_limited(profile: &Profile, offer: &Offer, channel: &Channel) -> bool {
+    let wishes = || permissions::wishes(profile).contacts_per_week_max.is_some();
+    !offer.limits.is_empty() || wishes::speaks_of(offer.purpose, channel.kind) && wishes()
+}
+
+/// Whether every limit of an offer, and the customer's own wish, has room for
+/// one more contact on a channel by a decision, given the customer's history and
+/// open reservations.
 pub fn has_room(
     ruleset: &Ruleset,
     profile: &Profile,
     open: &[Reservation],
     (offer, channel): (&Offer, &Channel),
-    now: Timestamp,
+    (decision, now): (DecisionId, Timestamp),
 ) -> bool {
+    let wished = || wishes::weekly(ruleset, profile, open, (now, Some(decision)));
+    if wishes::speaks_of(offer.purpose, channel.kind) && wished().is_some_and(Weekly::is_reached) {
+        return false;
+    }
     offer.limits.iter().map(|slot| &ruleset.limits[slot.index()]).all(|limit| {
         let Some(wanted) = counter(limit, ruleset, offer, channel) else { return true };
         let from = window_from(ruleset, limit.window, now);

@@ -24,8 +24,10 @@ mod plan;
 mod question;
 mod scratch;
 mod sieve;
+mod silence;
 mod trace;
 mod visitor;
+mod wishes;
 // what comes out
 pub mod ranking;
 pub mod scenario;
@@ -38,15 +40,16 @@ pub use facts::{FactReader, customer_cells};
 pub use holdout::in_holdout;
 pub use ranking::{OtherChannel, PairSet, RankedPlacement, Ranking, Winner};
 pub use scratch::Scratch;
+pub use silence::is_silence;
 
 use std::sync::Arc;
 
 use crate::{
     domain::{
-        Decision, DecisionId, Degraded, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, Pauses,
+        Cells, Decision, DecisionId, Degraded, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, Pauses,
         PresentationRef, Profile, Request, Reservation, Timestamp, VisitorId,
     },
-    predict::Models,
+    predict::{BaseModel, Models},
     rules::{FailedLiteral, Ruleset},
 };
 
@@ -64,6 +67,8 @@ pub struct Snapshot {
     pub models: Arc<Models>,
     /// What is paused.
     pub pauses: Arc<Pauses>,
+    /// The analysis of the whole base.
+    pub base: Arc<BaseModel>,
     /// What the stages look up, laid out for these rules.
     plan: Arc<Plan>,
     /// The pauses in the slots of these rules.
@@ -76,12 +81,18 @@ impl Snapshot {
     pub fn new(ruleset: Arc<Ruleset>, models: Arc<Models>, pauses: Arc<Pauses>) -> Self {
         let plan = Arc::new(Plan::of(&ruleset));
         let paused = Arc::new(Paused::of(&ruleset, &plan, &pauses));
-        Self { ruleset, models, pauses, plan, paused }
+        Self { ruleset, models, pauses, base: Arc::default(), plan, paused }
     }
 
     /// The same rules and pauses with newer models; shares what was laid out.
     pub fn with_models(&self, models: Arc<Models>) -> Self {
         Self { models, ..self.clone() }
+    }
+
+    /// The same rules, models and pauses with a newer analysis of the base;
+    /// shares what was laid out.
+    pub fn with_base(&self, base: Arc<BaseModel>) -> Self {
+        Self { base, ..self.clone() }
     }
 
     /// The offers that are paused, by themselves, by their issue or group, or in
@@ -198,7 +209,7 @@ pub fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scratch) ->
 /// of the condition.
 pub fn failed_literals(inputs: &Inputs<'_>, offer: OfferSlot) -> Vec<(&'static str, FailedLiteral)> {
     let rules = &inputs.snapshot.ruleset;
-    let mut cells = Vec::new();
+    let mut cells = Cells::default();
     facts::fill(inputs, facts::Profiling::of(inputs), &plan::blank_cells(&rules.schema), &mut cells);
     rules.offers.get(offer.index()).map_or_else(Vec::new, |o| engagement::literals(o, &facts::over(inputs, &cells)))
 }

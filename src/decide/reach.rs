@@ -172,16 +172,18 @@ fn suit(pass: &mut Pass<'_>, list: u16) -> Suited {
 }
 
 /// Ranks the plan's languages for the person: those of the request, then the
-/// stored one, then the ruleset's default; for each the exact tag, then the
-/// plain primary subtag, then any with the same primary subtag.
+/// one wished, then the stored one, then the ruleset's default; for each the
+/// exact tag, then the plain primary subtag, then any with the same primary
+/// subtag.
 pub(super) fn rank_languages(pass: &mut Pass<'_>) {
     let stored = pass.rules.language_attribute.map(|slot| pass.facts.get(slot));
     let stored = stored.and_then(|value| if let ValueRef::Text(text) = value { Some(text) } else { None });
+    let wished = permissions::wishes(pass.inputs.profile).language;
     let (request, default) = (pass.inputs.request, &*pass.rules.default_language);
     let ranks = &mut pass.tables.language_ranks;
     ranks.clear();
     for language in &pass.plan.treatments.languages {
-        let wanted = request.languages.iter().map(|l| &**l).chain(stored).chain([default]);
+        let wanted = request.languages.iter().map(|l| &**l).chain(wished).chain(stored).chain([default]);
         let rank = wanted
             .enumerate()
             .find_map(|(at, wanted)| closeness(wanted, language).map(|close| (at * 3) as u16 + close));
@@ -302,7 +304,15 @@ fn unaddressed(pass: &Pass<'_>, channel: &Channel) -> bool {
     missing || pass.inputs.matched != Match::Known
 }
 
+/// What the customer's preference for a channel multiplies: what the stored
+/// attribute says, and more by what the rules declare where the customer wishes
+/// the channel.
 fn preference(pass: &Pass<'_>, channel: &Channel) -> f64 {
+    let wished = permissions::wishes(pass.inputs.profile).channel == Some(channel.id);
+    stated_preference(pass, channel) * if wished { pass.rules.wished_channel_weight } else { 1.0 }
+}
+
+fn stated_preference(pass: &Pass<'_>, channel: &Channel) -> f64 {
     let stated = match channel.preference.map(|slot| pass.facts.get(slot)) {
         Some(ValueRef::Double(value)) => value,
         Some(ValueRef::Int(value)) => value as f64,

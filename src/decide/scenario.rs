@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    customer,
     domain::{
         ArmKey, ChannelSlot, Decision, DecisionId, DegradedSet, Holder, Intent, LinkRef, Match, OfferId, OfferSlot,
         PlacementAnswer, Presentation, PresentationRef, Profile, Reason, SilenceReason, Timestamp, Trace, Value,
@@ -116,6 +117,9 @@ fn decide_with(snapshot: &Snapshot, scratch: &mut Scratch, scenario: &Scenario) 
 /// The scenario's customer with an arm key in the arm it wants.
 fn profile(rules: &Ruleset, scenario: &Scenario) -> Result<Profile, String> {
     let mut profile = scenario.profile.clone();
+    for event in &scenario.fed {
+        customer::apply(&mut profile, event);
+    }
     if scenario.known {
         let wanted = (0..ARM_KEYS_MAX).map(ArmKey).find(|key| in_holdout(rules, *key) == scenario.holdout);
         profile.arm_key = wanted.ok_or_else(|| {

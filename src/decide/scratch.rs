@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{Cell, ChannelSlot, OfferSet, OfferSlot, Reason},
+    domain::{Cells, ChannelSlot, OfferSet, OfferSlot, Reason},
     rules::IndexBuffers,
 };
 
@@ -22,7 +22,7 @@ use super::{
 /// through than ever before, or while an earlier ranking is still held.
 #[derive(Default)]
 pub struct Scratch {
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Cells,
     pub(super) tables: Tables,
     /// The eligible pairs of the last ranking, to be filled again once nobody
     /// else holds them.

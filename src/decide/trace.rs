@@ -13,6 +13,7 @@ use super::{
     question::Question,
     score,
     scratch::{Candidate, Standing},
+    wishes::Weekly,
 };
 
 /// What precisely dropped a candidate; put in words by [`words`].
@@ -33,6 +34,8 @@ pub(super) enum Detail {
         /// Contacts counted.
         count: u32,
     },
+    /// The most contacts that the customer wishes.
+    Wish(Weekly),
     /// The outcome that suppresses.
     After(Mark),
     /// When quiet hours end.
@@ -103,6 +106,7 @@ fn words(rules: &Ruleset, candidate: &Candidate) -> String {
             let limit = &rules.limits[limit.index()];
             format!("limit `{}`: {count} of {} {}", limit.name, limit.max, window_words(limit.window))
         }
+        Detail::Wish(Weekly { count, max }) => format!("the customer's wish: {count} of {max} in 7d"),
         Detail::After(mark) => after_words(rules, mark),
         Detail::QuietUntil(until) => format!("quiet until {}", moment_words(until)),
         Detail::Earliest(at) => format!("not before {}", moment_words(at)),

@@ -3,6 +3,8 @@
 use super::{
     AttrId, ChannelId, Consent, EventId, EventTypeId, ItemId, OutcomeType, PresentationRef, Purpose, ReasonCode,
     StoredIdentity, Timestamp, Value,
+    profile::{Preference, RecordChange},
+    series::Feed,
 };
 
 /// One event of one customer. All names are stable hashes, all values checked.
@@ -16,6 +18,9 @@ pub struct Event {
     pub received_at: Timestamp,
     /// Identities to add to the customer.
     pub identities: Vec<StoredIdentity>,
+    /// What it adds to the series of the customer, as the rules said when it
+    /// came in.
+    pub feeds: Vec<Feed>,
     /// What happened.
     pub kind: EventKind,
 }
@@ -41,6 +46,8 @@ pub enum EventKind {
         call: Box<str>,
         /// What the presentation was for.
         purpose: Purpose,
+        /// The link that was followed, by its name in the treatment; empty for none.
+        link: Box<str>,
     },
     /// Something the customer did.
     Customer {
@@ -65,6 +72,10 @@ pub enum EventKind {
         attributes: Vec<(AttrId, Option<Value>)>,
         /// Consents.
         consents: Vec<Consent>,
+        /// What the customer wishes; what is not given stays.
+        preferences: Vec<Preference>,
+        /// Records set or removed.
+        records: Vec<RecordChange>,
     },
     /// Every contact is forbidden or permitted again.
     DoNotContact {

@@ -32,6 +32,51 @@ pub enum Cell {
     Default,
     /// The empty set.
     EmptySet,
+    /// Index into what was computed for this reading.
+    Derived(u16),
+}
+
+/// The cells of one reading, with the texts and sets that were computed for them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cells {
+    /// A cell per slot of the schema.
+    pub list: Vec<Cell>,
+    /// What [`Cell::Derived`] points into.
+    pub derived: Vec<Value>,
+}
+
+impl Cells {
+    /// Cells as they stand, with nothing computed.
+    pub fn of(list: Vec<Cell>) -> Self {
+        Self { list, derived: Vec::new() }
+    }
+
+    /// Makes them blank again; allocates nothing once it was as large before.
+    pub fn reset(&mut self, blank: &[Cell]) {
+        self.list.clear();
+        self.list.extend_from_slice(blank);
+        self.derived.clear();
+    }
+
+    /// Puts a value at a slot: small ones into the cell itself.
+    pub fn put(&mut self, slot: AttrSlot, value: Value) {
+        let cell = match value {
+            Value::Bool(v) => Cell::Bool(v),
+            Value::Int(v) => Cell::Int(v),
+            Value::Double(v) => Cell::Double(v),
+            Value::Timestamp(v) => Cell::Timestamp(v),
+            Value::Date(v) => Cell::Date(v),
+            Value::Money(v) => Cell::Money(v),
+            // INVARIANT: at most one value is computed per slot, and slots fit.
+            value @ (Value::Text(_) | Value::Set(_)) => {
+                self.derived.push(value);
+                Cell::Derived((self.derived.len() - 1) as u16)
+            }
+        };
+        if let Some(place) = self.list.get_mut(slot.index()) {
+            *place = cell;
+        }
+    }
 }
 
 /// The values one decision reads.
@@ -39,6 +84,8 @@ pub enum Cell {
 pub struct Facts<'a> {
     /// A cell per slot of the schema.
     pub cells: &'a [Cell],
+    /// Texts and sets computed for this reading.
+    pub derived: &'a [Value],
     /// The schema the slots belong to.
     pub schema: &'a Schema,
     /// The customer.
@@ -117,6 +164,7 @@ impl<'a> Facts<'a> {
                 None => ValueRef::Missing,
             },
             Cell::EmptySet => ValueRef::Set(&[]),
+            Cell::Derived(at) => self.derived.get(usize::from(at)).map_or(ValueRef::Missing, |v| v.as_ref()),
         }
     }
 }

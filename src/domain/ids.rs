@@ -52,6 +52,23 @@ impl fmt::Display for VisitorId {
     }
 }
 
+/// Names a merge of two customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MergeId(pub u128);
+
+impl MergeId {
+    /// From its 32 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        VisitorId::parse(text).map(|id| Self(id.0))
+    }
+}
+
+impl fmt::Display for MergeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// UUIDv7 of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct DecisionId(pub u128);

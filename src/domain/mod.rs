@@ -11,9 +11,11 @@ pub mod outcome;
 pub mod pause;
 pub mod profile;
 pub mod reason;
+mod records;
 pub mod request;
 pub mod revision;
 pub mod schema;
+pub mod series;
 pub mod tallies;
 pub mod time;
 pub mod token;
@@ -25,19 +27,19 @@ pub use decision::{
     PlacementAnswer, PlacementStatus, Presentation, SilenceReason, TraceReport, Verdict,
 };
 pub use event::{Event, EventKind, ItemLine};
-pub use facts::{Cell, Facts};
+pub use facts::{Cell, Cells, Facts};
 pub use ids::*;
 pub use offer_set::{BLOCK_BITS, Block, OfferSet};
 pub use outcome::{OutcomeSet, OutcomeType};
 pub use pause::{Pause, PauseKind, Pauses};
 pub use profile::{
-    Consent, ConsentPurpose, EventStat, Interaction, ItemTouch, Permission, Profile, Reservation, StoredAttribute,
-    StoredIdentity,
+    Consent, ConsentPurpose, EventStat, Interaction, ItemTouch, Origin, Permission, Preference, Profile, RecordChange,
+    Reservation, StoredAttribute, StoredIdentity, StoredPreference, StoredRecord, StoredSeries,
 };
 pub use reason::{Reason, Stage};
 pub use request::{Assurance, Identity, Intent, PageConsent, PlacementAsk, Purpose, Request, SendWindow, Trace, View};
 pub use revision::{Activation, Revision, RevisionOrigin};
-pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, Schema, Sharing, Trait};
+pub use schema::{AttributeDef, AttributeSource, AttributeType, IdentityDef, ModelTrait, Schema, Sharing, Trait};
 pub use tallies::{Effect, Tallies, Tally};
 pub use time::{Date, Timestamp};
 pub use token::{Holder, LinkRef, MatchRef, Memory, PresentationRef, VisitorOrigin};

@@ -25,11 +25,14 @@ pub enum OutcomeType {
     Handoff = 8,
     /// It could not be delivered.
     Cancelled = 9,
+    /// Nothing followed within the attribution window of the offer. The service
+    /// says it, once; a positive answer that comes later stands above it.
+    NoResponse = 10,
 }
 
 impl OutcomeType {
     /// Every kind, in order of its number.
-    pub const ALL: [OutcomeType; 10] = [
+    pub const ALL: [OutcomeType; 11] = [
         OutcomeType::Decided,
         OutcomeType::Impression,
         OutcomeType::Click,
@@ -40,6 +43,7 @@ impl OutcomeType {
         OutcomeType::Unsubscribe,
         OutcomeType::Handoff,
         OutcomeType::Cancelled,
+        OutcomeType::NoResponse,
     ];
 
     /// From its number at rest.
@@ -60,6 +64,7 @@ impl OutcomeType {
             OutcomeType::Unsubscribe => "unsubscribe",
             OutcomeType::Handoff => "handoff",
             OutcomeType::Cancelled => "cancelled",
+            OutcomeType::NoResponse => "no_response",
         }
     }
 

@@ -1,8 +1,11 @@
 //! What is known of one customer.
 
 use super::{
-    ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventTypeId, IdentityTypeId, ItemId, OfferId, OutcomeSet,
-    ReasonCode, Timestamp, Value, request::Purpose, schema::VISITOR_TYPE,
+    ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventId, EventTypeId, IdentityTypeId, ItemId, OfferId,
+    OutcomeSet, ReasonCode, Timestamp, Value,
+    request::Purpose,
+    schema::VISITOR_TYPE,
+    series::{FeedValue, Keep, SeriesId},
 };
 
 /// Most interactions kept. The oldest by contact time go first, those without
@@ -21,6 +24,10 @@ pub const ATTRIBUTES_MAX: usize = 256;
 pub const EVENT_STATS_MAX: usize = 256;
 /// Most consents of a customer.
 pub const CONSENTS_MAX: usize = 128;
+/// Most records of a customer, over all lists, removed ones included.
+pub const RECORDS_MAX: usize = 128;
+/// Most customers merged into one; more are not merged.
+pub const ABSORBED_MAX: usize = 32;
 
 /// One customer over every channel. Vectors are sorted as their fields say, so
 /// that equal knowledge is equal data.
@@ -40,20 +47,141 @@ pub struct Profile {
     pub attributes: Vec<StoredAttribute>,
     /// Totals per event type, sorted by type.
     pub stats: Vec<EventStat>,
-    /// Contacts and what followed, sorted by (contact time, decision, offer).
+    /// Contacts and what followed, sorted by (contact time, decision, offer, channel).
     pub interactions: Vec<Interaction>,
     /// Item touches, sorted by (time, item).
     pub items: Vec<ItemTouch>,
     /// Consents, sorted by (channel, purpose).
     pub consents: Vec<Consent>,
-    /// Set while every contact is forbidden.
+    /// Set while every contact is forbidden: when that was last said.
     pub do_not_contact: Option<Timestamp>,
+    /// When that was last lifted, if ever; kept so that an older prohibition that
+    /// comes late does not come back. Never later than `do_not_contact`.
+    pub contact_allowed_at: Option<Timestamp>,
     /// When the customer first counted for the lift, if ever.
     pub exposed_at: Option<Timestamp>,
     /// Whether the arm at that time was the holdout.
     pub exposed_holdout: bool,
-    /// Whether a purchase or conversion followed the exposure.
-    pub converted: bool,
+    /// Time of the latest purchase or conversion, if any; see [`Profile::converted`].
+    pub converted_at: Option<Timestamp>,
+    /// What the customer wishes, sorted by kind.
+    pub preferences: Vec<StoredPreference>,
+    /// Records of lists: accounts, subscriptions, cases; sorted by (list, key).
+    pub records: Vec<StoredRecord>,
+    /// What series hold, sorted by series.
+    pub series: Vec<StoredSeries>,
+    /// What those that were merged into this one counted until then, sorted by
+    /// key. Whoever reads a count adds them up, so that merging twice changes
+    /// nothing. `version` includes their writes.
+    pub absorbed: Vec<Origin>,
+}
+
+/// What one customer counted before it was merged into another.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Origin {
+    /// Its key.
+    pub key: CustomerKey,
+    /// Its writes until then.
+    pub version: u64,
+    /// Totals per event type, sorted by type.
+    pub stats: Vec<EventStat>,
+    /// What its series held, sorted by series.
+    pub series: Vec<StoredSeries>,
+}
+
+/// A wish and since when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPreference {
+    /// The wish.
+    pub preference: Preference,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// How a customer wishes to be talked to; `None` takes the wish back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Preference {
+    /// The channel liked best.
+    Channel(Option<ChannelId>),
+    /// The language.
+    Language(Option<Box<str>>),
+    /// Local hours without contact: minutes of the day from and until.
+    QuietHours(Option<(u16, u16)>),
+    /// Most marketing contacts in 7 days.
+    ContactsPerWeek(Option<u16>),
+}
+
+/// A record set or removed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordChange {
+    /// The list: the stable hash of its name.
+    pub list: AttrId,
+    /// What names it within its list.
+    pub key: Box<str>,
+    /// Its fields, sorted by id; `None` removes it.
+    pub fields: Option<Vec<(AttrId, Value)>>,
+}
+
+/// A record of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRecord {
+    /// What was last set or removed; a removed one is kept so that an older
+    /// word cannot bring it back.
+    pub change: RecordChange,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// What a series holds. The room `customer` says how it grows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSeries {
+    /// Which.
+    pub id: SeriesId,
+    /// What is kept.
+    pub keep: Keep,
+    /// What it holds.
+    pub state: SeriesState,
+}
+
+/// What a series holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeriesState {
+    /// For slots and totals: sorted by slot; a total has one, at slot 0.
+    Sums(Vec<SlotSum>),
+    /// For the latest and the earliest: when, which event, and its value.
+    One(Timestamp, EventId, FeedValue),
+    /// For names: sorted by (name, slot).
+    Names(Vec<NameSum>),
+    /// For moments: sorted by (moment, event).
+    Moments(Vec<(Timestamp, EventId)>),
+}
+
+/// What fell into a slot of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSum {
+    /// The slot.
+    pub slot: i32,
+    /// How many.
+    pub count: u32,
+    /// Their sum.
+    pub sum: i64,
+    /// The least.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+}
+
+/// How often a name fell into a slot of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameSum {
+    /// The name.
+    pub name: Box<str>,
+    /// The slot.
+    pub slot: i32,
+    /// How often.
+    pub count: u32,
+    /// When last.
+    pub last: Timestamp,
 }
 
 impl Profile {
@@ -70,10 +198,21 @@ impl Profile {
         self.attributes[at].value.as_ref()
     }
 
-    /// Totals of an event type.
-    pub fn stat(&self, event: EventTypeId) -> Option<&EventStat> {
-        let at = self.stats.binary_search_by_key(&event, |s| s.event).ok()?;
-        Some(&self.stats[at])
+    /// Totals of an event type: the customer's own and those of merged ones.
+    pub fn stat(&self, event: EventTypeId) -> Option<EventStat> {
+        let absorbed = self.absorbed.iter().map(|origin| &origin.stats);
+        std::iter::once(&self.stats).chain(absorbed).filter_map(|stats| find_stat(stats, event)).reduce(EventStat::plus)
+    }
+
+    /// Writes of the customer alone, without those of merged ones.
+    pub fn own_version(&self) -> u64 {
+        let absorbed = self.absorbed.iter().fold(0_u64, |sum, origin| sum.saturating_add(origin.version));
+        self.version.saturating_sub(absorbed)
+    }
+
+    /// Whether a purchase or conversion followed the exposure.
+    pub fn converted(&self) -> bool {
+        self.exposed_at.is_some_and(|exposed| self.converted_at.is_some_and(|converted| converted >= exposed))
     }
 
     /// What the person said for (channel, purpose): of the consent for the
@@ -88,6 +227,25 @@ impl Profile {
         };
         let said = of(None).max(channel.and_then(|c| of(Some(c))));
         said.map_or(Permission::Unknown, |said| said.2)
+    }
+}
+
+fn find_stat(stats: &[EventStat], event: EventTypeId) -> Option<EventStat> {
+    let at = stats.binary_search_by_key(&event, |s| s.event).ok()?;
+    Some(stats[at])
+}
+
+impl EventStat {
+    /// Both together, of one event type.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            event: self.event,
+            count: self.count.saturating_add(other.count),
+            amount: self.amount.saturating_add(other.amount),
+            first_at: self.first_at.min(other.first_at),
+            last_at: self.last_at.max(other.last_at),
+        }
     }
 }
 
@@ -142,8 +300,10 @@ pub struct Interaction {
     pub answered_at: Timestamp,
     /// What followed.
     pub outcomes: OutcomeSet,
-    /// The decline's reason; 0 for none.
+    /// The latest decline's reason; 0 for none.
     pub reason: ReasonCode,
+    /// When it was given; 0 for none.
+    pub reason_at: Timestamp,
 }
 
 /// An item viewed or bought.

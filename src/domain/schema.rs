@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{AttrId, AttrSlot, EventTypeId, IdentityTypeId, Value};
+use super::{
+    AttrId, AttrSlot, EventTypeId, IdentityTypeId, Value,
+    series::{Aggregate, SeriesTrait},
+};
 
 /// The identity type of visitors.
 pub const VISITOR_TYPE: &str = "visitor_id";
@@ -28,6 +31,15 @@ pub struct Schema {
     pub identities: Vec<IdentityDef>,
     /// Event types.
     pub events: Vec<EventDef>,
+    /// Lists of records, by name.
+    pub records: Vec<RecordListDef>,
+    /// Slots of the keys of records, in slot order.
+    pub record_keys: Vec<AttrSlot>,
+    /// The time zone of the rules, in which days begin; without it UTC.
+    pub time_zone: Option<jiff::tz::TimeZone>,
+    /// Whether any trait is read from a series or a model: then a reading works
+    /// out the slots of its moment.
+    pub reads_slots: bool,
 }
 
 impl Schema {
@@ -55,6 +67,11 @@ impl Schema {
     /// schema does not have is unique.
     pub fn sharing(&self, kind: IdentityTypeId) -> Sharing {
         self.identities.iter().find(|i| i.id == kind).map_or(Sharing::Unique, |i| i.sharing)
+    }
+
+    /// A list of records by its name.
+    pub fn records_by_name(&self, name: &str) -> Option<&RecordListDef> {
+        self.records.iter().find(|list| &*list.name == name)
     }
 
     /// An identity type by its name.
@@ -141,6 +158,8 @@ pub enum AttributeSource {
     Context,
     /// Computed from the profile and the time.
     Trait(Trait),
+    /// The keys of the records of a list.
+    Records(AttrId),
 }
 
 /// How a trait is computed from (profile, now).
@@ -170,6 +189,59 @@ pub enum Trait {
     DaysSinceContact,
     /// How many different items were bought, of those kept (int).
     ItemsBought,
+    /// Read from a series of events.
+    Series(SeriesTrait),
+    /// Read from an analysis of the whole base.
+    Model(ModelTrait),
+}
+
+impl Trait {
+    /// Whether it is a count: never missing, never less than 0.
+    pub fn counts(&self) -> bool {
+        match self {
+            Trait::Count(_) | Trait::ItemsBought => true,
+            Trait::Series(of) => matches!(of.aggregate, Aggregate::Count | Aggregate::Distinct),
+            _ => false,
+        }
+    }
+
+    /// Whether it is never missing: 0 or false where nothing happened.
+    pub fn is_always_known(&self) -> bool {
+        match self {
+            Trait::Sum(_) | Trait::Open { .. } => true,
+            Trait::Series(of) => matches!(
+                of.aggregate,
+                Aggregate::Count
+                    | Aggregate::Sum
+                    | Aggregate::Distinct
+                    | Aggregate::FollowedBy { .. }
+                    | Aggregate::Abandoned { .. }
+            ),
+            how => how.counts(),
+        }
+    }
+}
+
+/// A trait that the analysis of the whole base lends to one customer. All but
+/// the scores count purchases: events of the type of the analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelTrait {
+    /// 1 to 5: how recent the last purchase is among all who bought (int,
+    /// missing for who never bought).
+    RecencyScore,
+    /// 1 to 5: how many purchases (int, missing for who never bought).
+    FrequencyScore,
+    /// 1 to 5: how much was spent (int, missing for who never bought).
+    MonetaryScore,
+    /// Probability that the customer has not left for ever (double, missing for
+    /// who never bought).
+    AliveProbability,
+    /// Expected purchases in the coming days (double, missing for who never
+    /// bought).
+    ExpectedPurchases {
+        /// How many days, 1 to 730.
+        days: u16,
+    },
 }
 
 /// An identity type.
@@ -183,7 +255,29 @@ pub struct IdentityDef {
     pub format: IdentityFormat,
     /// Whether several customers may hold one.
     pub sharing: Sharing,
+    /// What has one.
+    pub bearer: IdentityBearer,
+    /// Whether a person has at most one: two different ones are two people, who
+    /// are never merged by an event.
+    pub single: bool,
+    /// Most people that one value may join over time; beyond it the identity
+    /// makes nobody the same any more.
+    pub people_max: u16,
 }
+
+/// What has an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IdentityBearer {
+    /// A person: who shows it is that person.
+    #[default]
+    Person,
+    /// A browser or a device: who uses it may change.
+    Device,
+}
+
+/// How many people one value of an identity type may join, unless declared
+/// otherwise.
+pub const PEOPLE_MAX: u16 = 5;
 
 /// Whether an identity names one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -212,7 +306,7 @@ pub enum IdentityFormat {
 }
 
 /// An event type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EventDef {
     /// Its stable id.
     pub id: EventTypeId,
@@ -224,4 +318,38 @@ pub struct EventDef {
     pub conversion: bool,
     /// Whether it is acknowledged only once synced to disk.
     pub durable: bool,
+    /// The fields it declares.
+    pub fields: Vec<FieldDef>,
+    /// Whether what is given beside them is kept unchecked; else it is refused.
+    pub open: bool,
+}
+
+/// A typed field of an event or of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldDef {
+    /// Stable hash of its name.
+    pub id: AttrId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: AttributeType,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether it is personally identifying.
+    pub pii: bool,
+    /// Smallest and largest value of a number (int, double; minor units of money).
+    pub range: Option<(f64, f64)>,
+}
+
+/// A list of records that a customer may have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordListDef {
+    /// Stable hash of its name.
+    pub id: AttrId,
+    /// Its name: `accounts`.
+    pub name: Arc<str>,
+    /// Its fields.
+    pub fields: Vec<FieldDef>,
+    /// Most records of it that a customer has.
+    pub max: u16,
 }

@@ -6,22 +6,19 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
-    app::{App, AppError, Bearer, EventInput, Explanation, Violation},
+    app::{App, AppError, Explanation, Violation},
     decide::Snapshot,
     domain::{Currency, Decision, DecisionId, Timestamp, Trace, View},
     proto,
 };
 
-use super::{
-    caller::{Agent, Caller},
-    traffic::Traffic,
-};
+use super::{caller::Caller, traffic::Traffic};
 
 use super::convert::{
-    Reading, browser, customer,
+    Reading, customer,
     decision::{self, Shown},
     event, problem,
-    reading::{CONSISTENCY_TOKEN_BYTES_MAX, NAME_BYTES_MAX},
+    reading::NAME_BYTES_MAX,
     request, ruleset, wire,
 };
 
@@ -62,7 +59,7 @@ impl Api {
         read(Reading::new(&snapshot.ruleset, &identity))
     }
 
-    fn read_of<T>(
+    pub(super) fn read_of<T>(
         &self,
         caller: Caller,
         snapshot: &Snapshot,
@@ -188,68 +185,7 @@ impl Api {
         Ok(receiver)
     }
 
-    /// Records events, with a result each.
-    ///
-    /// # Errors
-    /// None or too many events; everything else is a result.
-    pub async fn record(&self, caller: Caller, wire: proto::RecordRequest) -> Answer<proto::RecordResponse> {
-        let count = wire.events.len();
-        if count == 0 || count > event::EVENTS_MAX {
-            let description = format!("has {count} entries: give 1 to {}", event::EVENTS_MAX);
-            return Err(AppError::Invalid(vec![Violation { field: "events".to_owned(), description }]).into());
-        }
-        let bearer = match caller {
-            Caller::Service => Bearer::Service,
-            Caller::Browser(Agent::Crowd) => Bearer::Crowd(self.app.visitor(&wire.visitor_id)),
-            Caller::Browser(_) => Bearer::Browser(self.app.visitor(&wire.visitor_id)),
-        };
-        let snapshot = self.app.current();
-        let mut inputs: Vec<EventInput> = Vec::with_capacity(count);
-        let mut refused: Vec<Option<AppError>> = Vec::with_capacity(count);
-        for event in wire.events {
-            match self.read_of(caller, &snapshot, |reading| event::read(reading, event)) {
-                Ok(input) => {
-                    inputs.push(input.handed_in_by(bearer));
-                    refused.push(None);
-                }
-                Err(error) => refused.push(Some(error)),
-            }
-        }
-        let one_customer = of_one_customer(&inputs);
-        let mut recorded = match caller {
-            // what a program saw, nobody saw
-            Caller::Browser(Agent::Bot) => Vec::new(),
-            Caller::Browser(Agent::Person | Agent::Crowd) | Caller::Service => self.app.record(inputs).await,
-        }
-        .into_iter();
-        let results = refused.into_iter().map(|refused| match refused {
-            Some(error) => event::write_refused(error),
-            None if caller == Caller::Browser(Agent::Bot) => browser::refused(),
-            None => recorded
-                .next()
-                .map_or_else(event::write_lost, |recorded| browser::told(caller, event::write_recorded(recorded))),
-        });
-        Ok(record_response(results.collect(), one_customer))
-    }
-
-    /// The one view of a customer.
-    ///
-    /// # Errors
-    /// As [`App::customer`]; every violation.
-    pub async fn get_customer(&self, wire: proto::GetCustomerRequest) -> Answer<proto::GetCustomerResponse> {
-        let snapshot = self.app.current();
-        let (identities, token) = self.read(&snapshot, |mut reading| {
-            let identities = reading.identities_required("", wire.identities);
-            let token = reading.text("consistency_token", wire.consistency_token, CONSISTENCY_TOKEN_BYTES_MAX);
-            reading.done((identities, token))
-        })?;
-        let view = self.app.customer(&identities, &token).await?;
-        let item = |id| self.app.store.item_name(id);
-        let names = customer::Names { ruleset: &snapshot.ruleset, item: &item };
-        Ok(proto::GetCustomerResponse { customer: Some(customer::write(&view, &names)) })
-    }
-
-    /// Sets attributes and consents.
+    /// Sets attributes, consents, wishes and records.
     ///
     /// # Errors
     /// As [`App::upsert`]; every violation.
@@ -262,6 +198,7 @@ impl Api {
             consistency_token: upserted.consistency_token,
             ack: if stored { event::ack(upserted.strength) as i32 } else { 0 },
             created: upserted.created,
+            warnings: upserted.warnings,
         })
     }
 
@@ -328,30 +265,6 @@ impl Answered {
 
 fn full(currency: &Currency) -> Shown<'_> {
     Shown { view: View::Full, trace: Trace::Full, currency }
-}
-
-/// Whether the events are plainly of one customer: a single one, or all with
-/// the same identities.
-fn of_one_customer(inputs: &[EventInput]) -> bool {
-    let who = |input: &EventInput| match input {
-        EventInput::Customer { identities, .. } => Some(identities.iter().map(|i| i.hash).collect::<Vec<_>>()),
-        EventInput::Outcome(_) => None,
-    };
-    match inputs {
-        [] => false,
-        [_] => true,
-        [first, rest @ ..] => {
-            let first = who(first);
-            first.is_some() && rest.iter().all(|input| who(input) == first)
-        }
-    }
-}
-
-fn record_response(results: Vec<proto::RecordResult>, one_customer: bool) -> proto::RecordResponse {
-    let accepted = || results.iter().filter(|result| result.ack != 0);
-    let ack = accepted().map(|result| result.ack).min().unwrap_or_default();
-    let last = accepted().next_back().filter(|_| one_customer).map(|result| result.consistency_token.clone());
-    proto::RecordResponse { ack, consistency_token: last.unwrap_or_default(), results }
 }
 
 struct Export {

@@ -1,6 +1,11 @@
-//! Who calls, as the gate found; what a browser may ask.
+//! Who calls, as the gate found, and what of personal data that caller may see.
 
-use crate::app::App;
+use crate::{
+    app::{App, CustomerView, masked_identity},
+    domain::schema::IdentityFormat,
+    proto,
+    rules::Ruleset,
+};
 
 use super::convert::reading::IDENTITY_BYTES_MAX;
 
@@ -24,6 +29,44 @@ pub enum Agent {
     /// One of many new visitors from one network: what it reports counts, and is
     /// remembered of no new visitor.
     Crowd,
+}
+
+/// What a caller may see of personal data in views. The gate puts it among the
+/// extensions of a request when it is not everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Sight {
+    /// Everything: the key may see it, or there are no keys.
+    #[default]
+    Whole,
+    /// Identities and personal attributes are masked.
+    Masked,
+}
+
+impl Sight {
+    /// From the extensions of a request; everything when there is none.
+    pub fn of(extensions: &axum::http::Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    /// A view as the caller may see it.
+    pub fn view(self, view: CustomerView, ruleset: &Ruleset) -> CustomerView {
+        match self {
+            Sight::Whole => view,
+            Sight::Masked => view.masked(&ruleset.schema),
+        }
+    }
+
+    /// Identities on the wire as the caller may see them.
+    pub fn identities(self, identities: &mut [proto::Identity], ruleset: &Ruleset) {
+        if self == Sight::Whole {
+            return;
+        }
+        for identity in identities {
+            let known = ruleset.schema.identity_by_name(&identity.r#type);
+            let format = known.map_or(IdentityFormat::Opaque, |def| def.format);
+            identity.value = masked_identity(format, &identity.value);
+        }
+    }
 }
 
 /// Among the extensions of an answer: it went to a browser that brought no

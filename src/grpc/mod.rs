@@ -1,28 +1,37 @@
 //! The gRPC services: thin, over the calls of [`Api`].
 
+mod analysis;
 pub mod api;
 pub mod caller;
 pub mod codec;
 pub mod convert;
+pub mod ingest;
+mod merges;
+mod privacy;
 mod publishing;
+mod record;
 pub mod status;
 pub mod stream;
 pub mod structs;
+pub mod subscribe;
+mod timeline;
 pub mod timestamp;
 pub mod traffic;
 pub mod unary;
+mod views;
 pub mod watch;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 pub use api::Api;
-pub use caller::{Agent, Caller, Newcomer};
+pub use caller::{Agent, Caller, Newcomer, Sight};
 
 use crate::app::WATCH_MAX;
 use crate::proto::{
-    self, customer_service_server::CustomerService, decision_service_server::DecisionService,
-    event_service_server::EventService, ruleset_service_server::RulesetService,
+    self, analysis_service_server::AnalysisService, customer_service_server::CustomerService,
+    decision_service_server::DecisionService, event_service_server::EventService,
+    ruleset_service_server::RulesetService,
 };
 
 /// Most bytes of a request, on both transports: 1 MiB and room for the names
@@ -32,6 +41,10 @@ pub const MESSAGE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Most bytes of a request or answer that carries rule files: ten thousand
 /// offers are about 10 MB.
 pub const RULES_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes of a request that writes a customer: a profile that is far too
+/// large is read, so that the refusal names each field with its limit.
+pub const PROFILE_BYTES_MAX: usize = 12 << 20;
 
 /// Most bytes of a request of a browser: as much as a beacon may carry.
 pub const BROWSER_BYTES_MAX: usize = 64 << 10;
@@ -79,9 +92,33 @@ impl DecisionService for Api {
 
 #[async_trait]
 impl EventService for Api {
+    type RecordStreamStream = ingest::Acks;
+    type SubscribeStream = ReceiverStream<Result<proto::SubscribeResponse, Status>>;
+
     async fn record(&self, request: Request<proto::RecordRequest>) -> Answer<proto::RecordResponse> {
         let caller = Caller::of(request.extensions());
         Api::record(self, caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn record_stream(
+        &self,
+        request: Request<tonic::Streaming<proto::RecordStreamRequest>>,
+    ) -> Answer<Self::RecordStreamStream> {
+        ingest::open(self, ingest::Messages::new(request.into_inner())).map(Response::new)
+    }
+
+    async fn subscribe(&self, request: Request<proto::SubscribeRequest>) -> Answer<Self::SubscribeStream> {
+        let subscription = Api::subscribe(self, request.into_inner()).await?;
+        // over HTTP/2 the connection itself is probed
+        let messages = subscription.feed(WATCH_MAX, |message| message);
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+#[async_trait]
+impl AnalysisService for Api {
+    async fn get_analysis(&self, request: Request<proto::GetAnalysisRequest>) -> Answer<proto::GetAnalysisResponse> {
+        Ok(Response::new(self.analysis(request.get_ref())))
     }
 }
 
@@ -94,14 +131,16 @@ impl CustomerService for Api {
     }
 
     async fn watch_customer(&self, request: Request<proto::WatchCustomerRequest>) -> Answer<Self::WatchCustomerStream> {
-        let watch = Api::watch_customer(self, request.into_inner()).await?;
+        let sight = Sight::of(request.extensions());
+        let watch = Api::watch_customer(self, sight, request.into_inner()).await?;
         // over HTTP/2 the connection itself is probed
         let changes = watch.feed(WATCH_MAX, |change| change);
         Ok(Response::new(ReceiverStream::new(changes)))
     }
 
     async fn get_customer(&self, request: Request<proto::GetCustomerRequest>) -> Answer<proto::GetCustomerResponse> {
-        Api::get_customer(self, request.into_inner()).await.map(Response::new)
+        let sight = Sight::of(request.extensions());
+        Api::get_customer(self, sight, request.into_inner()).await.map(Response::new)
     }
 
     async fn upsert_customer(
@@ -116,6 +155,41 @@ impl CustomerService for Api {
         request: Request<proto::SetDoNotContactRequest>,
     ) -> Answer<proto::SetDoNotContactResponse> {
         self.do_not_contact(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_timeline(&self, request: Request<proto::ListTimelineRequest>) -> Answer<proto::ListTimelineResponse> {
+        let sight = Sight::of(request.extensions());
+        Api::timeline(self, sight, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn merge_customers(
+        &self,
+        request: Request<proto::MergeCustomersRequest>,
+    ) -> Answer<proto::MergeCustomersResponse> {
+        Api::merge(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_merges(&self, request: Request<proto::ListMergesRequest>) -> Answer<proto::ListMergesResponse> {
+        let sight = Sight::of(request.extensions());
+        self.merges_seen(sight, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn undo_merge(&self, request: Request<proto::UndoMergeRequest>) -> Answer<proto::UndoMergeResponse> {
+        Api::undo_merge(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<proto::EraseCustomerRequest>,
+    ) -> Answer<proto::EraseCustomerResponse> {
+        Api::erase(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn export_customer(
+        &self,
+        request: Request<proto::ExportCustomerRequest>,
+    ) -> Answer<proto::ExportCustomerResponse> {
+        Api::export_customer(self, request.into_inner()).await.map(Response::new)
     }
 }
 

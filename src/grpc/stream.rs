@@ -5,7 +5,7 @@
 //! answers; the transport takes pieces from it as fast as the caller reads, and
 //! while nobody reads nothing is answered and no question is taken.
 
-mod pace;
+pub(super) mod pace;
 mod run;
 mod source;
 

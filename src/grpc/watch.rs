@@ -6,11 +6,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::{app::Watching, domain::schema::MATCH_TYPE, proto};
+use crate::{
+    app::{Watched, Watching},
+    domain::schema::MATCH_TYPE,
+    proto,
+};
 
 use super::{
-    Api,
-    convert::{customer::Names, watch},
+    Api, Sight,
+    convert::{customer::Names, fields::Wanted, watch},
 };
 
 /// Changes that wait for the transport; what happens meanwhile waits, bounded,
@@ -24,6 +28,8 @@ const STALLED_MAX: Duration = Duration::from_secs(60);
 pub struct Watch {
     api: Api,
     watching: Watching,
+    sight: Sight,
+    wanted: Wanted,
 }
 
 impl Api {
@@ -50,14 +56,15 @@ impl Api {
     ///
     /// # Errors
     /// As [`crate::app::App::watch`]; every violation.
-    pub async fn watch_customer(&self, wire: proto::WatchCustomerRequest) -> Result<Watch, Status> {
+    pub async fn watch_customer(&self, sight: Sight, wire: proto::WatchCustomerRequest) -> Result<Watch, Status> {
         let snapshot = self.app().current();
-        let identities = self.read(&snapshot, |mut reading| {
+        let (identities, wanted) = self.read(&snapshot, |mut reading| {
             let identities = reading.identities_required("", wire.identities);
-            reading.done(identities)
+            let wanted = Wanted::read(&mut reading, &wire.fields);
+            reading.done((identities, wanted))
         })?;
         let watching = self.app().watch(&identities).await?;
-        Ok(Watch { api: self.clone(), watching })
+        Ok(Watch { api: self.clone(), watching, sight, wanted })
     }
 }
 
@@ -72,7 +79,9 @@ impl Watch {
             };
             let snapshot = self.api.app().current();
             let item = |id| self.api.app().store.item_name(id);
-            let change = watch::write(&watched, &Names { ruleset: &snapshot.ruleset, item: &item });
+            let watched = Watched { view: self.sight.view(watched.view, &snapshot.ruleset), ..watched };
+            let mut change = watch::write(&watched, &Names { ruleset: &snapshot.ruleset, item: &item });
+            change.customer.iter_mut().for_each(|view| self.wanted.limit(view));
             // an event that only counts for the lift changes nothing that shows
             let shows = watched.events.is_empty() || watched.missed || !change.happenings.is_empty();
             if shows {

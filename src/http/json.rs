@@ -67,7 +67,8 @@ fn is_text_of_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) && is_kind(headers, "text/plain")
 }
 
-fn is_kind(headers: &HeaderMap, wanted: &str) -> bool {
+/// Whether a body is of a kind.
+pub fn is_kind(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }

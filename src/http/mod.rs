@@ -4,10 +4,12 @@
 pub mod agents;
 pub mod demo;
 pub mod finish;
+pub mod ingest;
 pub mod json;
 pub mod links;
 pub mod openapi;
 pub mod path;
+pub mod subscribe;
 pub mod watch;
 pub mod web;
 
@@ -28,16 +30,25 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use crate::{
-    grpc::{Api, Caller, MESSAGE_BYTES_MAX, Newcomer, RULES_BYTES_MAX, status},
+    grpc::{Api, Caller, MESSAGE_BYTES_MAX, Newcomer, PROFILE_BYTES_MAX, RULES_BYTES_MAX, Sight, status},
     proto,
 };
 
 /// Every route and its method.
-pub const ROUTES: [(&str, &str); 28] = [
+pub const ROUTES: [(&str, &str); 37] = [
     ("POST", "/v1/decide"),
     ("POST", "/v1/respond"),
     ("POST", "/v1/explain"),
     ("POST", "/v1/events"),
+    ("POST", "/v1/events:stream"),
+    ("POST", "/v1/events:subscribe"),
+    ("POST", "/v1/customers:timeline"),
+    ("POST", "/v1/customers:merge"),
+    ("POST", "/v1/customers:merges"),
+    ("POST", "/v1/customers:undoMerge"),
+    ("POST", "/v1/customers:erase"),
+    ("POST", "/v1/customers:export"),
+    ("GET", "/v1/analysis"),
     ("POST", "/v1/customers:get"),
     ("POST", "/v1/customers:upsert"),
     ("POST", "/v1/customers:doNotContact"),
@@ -73,11 +84,23 @@ pub fn router(api: &Api) -> Router {
         .route("/v1/respond", call(api, |api, body| async move { api.respond(body).await }))
         .route("/v1/explain", call(api, |api, body| async move { api.explain(body).await }))
         .route("/v1/events", record(api))
-        .route("/v1/customers:get", call(api, |api, body| async move { api.get_customer(body).await }))
-        .route("/v1/customers:upsert", call(api, |api, body| async move { api.upsert_customer(body).await }))
+        .route("/v1/customers:get", seen(api, |api, sight, body| async move { api.get_customer(sight, body).await }))
+        .route(
+            "/v1/customers:upsert",
+            call_up_to(api, PROFILE_BYTES_MAX, |api, body| async move { api.upsert_customer(body).await }),
+        )
         .route("/v1/customers:doNotContact", call(api, |api, body| async move { api.do_not_contact(body).await }))
         .route("/v1/customers:lookup", call(api, |api, body| async move { api.lookup(body).await }))
         .route("/v1/customers:watch", watch::route(api))
+        .route("/v1/events:stream", ingest::route(api))
+        .route("/v1/events:subscribe", subscribe::route(api))
+        .route("/v1/customers:timeline", seen(api, |api, sight, body| async move { api.timeline(sight, body).await }))
+        .route("/v1/customers:merge", call(api, |api, body| async move { api.merge(body).await }))
+        .route("/v1/customers:merges", seen(api, |api, sight, body| async move { api.merges_seen(sight, body).await }))
+        .route("/v1/customers:undoMerge", call(api, |api, body| async move { api.undo_merge(body).await }))
+        .route("/v1/customers:erase", call(api, |api, body| async move { api.erase(body).await }))
+        .route("/v1/customers:export", call(api, |api, body| async move { api.export_customer(body).await }))
+        .route("/v1/analysis", look(api, |api, _| Ok(api.analysis(&proto::GetAnalysisRequest { start: false }))))
         .route("/v1/ruleset:active", look(api, |api, _| Ok(api.revision())))
         .route(
             "/v1/offers",
@@ -125,6 +148,24 @@ fn record(api: &Api) -> MethodRouter {
         let caller = Caller::of(request.extensions());
         match json::read(request, MESSAGE_BYTES_MAX).await {
             Ok(events) => json::answer(api.record(caller, events).await),
+            Err(refused) => refused,
+        }
+    })
+}
+
+/// A call whose answer shows as much of a person as the caller may see.
+fn seen<Q, A, F, R>(api: &Api, handler: F) -> MethodRouter
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + 'static,
+    F: Fn(Api, Sight, Q) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    let api = api.clone();
+    post(move |request: Request| async move {
+        let sight = Sight::of(request.extensions());
+        match json::read(request, MESSAGE_BYTES_MAX).await {
+            Ok(message) => json::answer(handler(api, sight, message).await),
             Err(refused) => refused,
         }
     })

@@ -1,4 +1,17 @@
-//! Immutable artefacts, evaluated only: what outcomes have taught.
+//! Immutable artefacts, evaluated only: what outcomes and the whole base have
+//! taught.
+
+mod analysis;
+mod base;
+mod quantiles;
+mod repeat;
+mod special;
+
+pub use analysis::{Analysis, Fitted, OVERLAPS_TOLD_MAX, Overlap, SEGMENTS_COUNTED_MAX, SegmentFound, SegmentsChanged};
+pub use base::{BaseModel, Bought, RfmQuantiles};
+pub use quantiles::Quantiles;
+pub use repeat::{Purchases, RepeatModel};
+pub use special::{digamma, ln_add, ln_gamma};
 
 use crate::domain::{ChannelSlot, OfferSlot};
 

@@ -6,7 +6,9 @@ use serde_json::{Map, Value as Json, json};
 use super::keys::{KeySpec, ROOT, SECTIONS, Section};
 
 /// What text may stand for: names and texts that only the compiler can check.
-const TEXTS: [&str; 28] = [
+const TEXTS: [&str; 30] = [
+    "declared list",
+    "field",
     "text",
     "template",
     "condition",
@@ -112,9 +114,16 @@ fn holds(words: &str) -> Option<Json> {
         "number" => number(json!({})),
         "number >= 0" => number(json!({"minimum": 0})),
         "number > 0" => number(json!({"exclusiveMinimum": 0})),
+        "number 1 to 100" => number(json!({"minimum": 1, "maximum": 100})),
         "number 0 to 1" => number(json!({"minimum": 0, "maximum": 1})),
         "whole number >= 1" => Some(json!({"type": "integer", "minimum": 1})),
         "1 to 1000" => Some(json!({"type": "integer", "minimum": 1, "maximum": 1000})),
+        "1 to 8" => Some(json!({"type": "integer", "minimum": 1, "maximum": 8})),
+        "1 to 64" => Some(json!({"type": "integer", "minimum": 1, "maximum": 64})),
+        "1 to 730" => Some(json!({"type": "integer", "minimum": 1, "maximum": 730})),
+        "window" => {
+            Some(json!({"type": "string", "pattern": "^([0-9]+[hdw]|lifetime|today|this_week|this_month|this_year)$"}))
+        }
         "1 to 100" => Some(json!({"type": "integer", "minimum": 1, "maximum": 100})),
         "money" | "money >= 0" | "number or expression" | "number or expression, money" => {
             Some(json!({"type": ["number", "string"]}))
@@ -132,7 +141,7 @@ fn holds(words: &str) -> Option<Json> {
         "a value of the type" => Some(json!({})),
         "list of item ids" => Some(json!({"type": "array", "items": {"type": ["string", "number"]}})),
         "map field: value" | "map field: template, number, bool or `link:NAME`" => Some(map_of(scalar)),
-        "map attribute: value" => Some(map_of(json!({}))),
+        "map attribute: value" | "map trait: value" => Some(map_of(json!({}))),
         _ => words_of(words),
     }
 }

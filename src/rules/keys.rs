@@ -1,6 +1,8 @@
 //! Every key of the rule files, in one table per map. The parser refuses keys
 //! that are not here, and the reference is written from it.
 
+pub use super::keys_schema::*;
+
 /// A map of the rule language.
 #[derive(Debug)]
 pub struct Section {
@@ -53,7 +55,7 @@ pub(super) const fn key(
     KeySpec { name, holds, default, meaning }
 }
 
-const ID: KeySpec = key("id", "id", REQUIRED, "its id");
+pub(super) const ID: KeySpec = key("id", "id", REQUIRED, "its id");
 
 /// The top level of a file.
 pub static ROOT: Section = Section {
@@ -63,6 +65,7 @@ pub static ROOT: Section = Section {
         key("settings", "map", "required once", "currency, language, time zone"),
         key("identities", "list", "built in", "identity types beside the built-in ones"),
         key("events", "list", "built in", "event types beside the built-in ones"),
+        key("records", "list", "empty", "lists of records that a person may have"),
         key("attributes", "list", "empty", "stored attributes, read as `p.NAME`"),
         key("context", "list", "empty", "attributes of the request, read as `ctx.NAME`"),
         key("traits", "list", "empty", "computed attributes, read as `p.NAME`"),
@@ -88,120 +91,6 @@ pub static SETTINGS: Section = Section {
         key("time_zone", "IANA time zone", "UTC", "the time zone of last resort, and of calendar windows"),
         key("language_attribute", "stored attribute (string, enum)", NONE, "holds the customer's language"),
         key("time_zone_attribute", "stored attribute (string, enum)", NONE, "holds the customer's time zone"),
-    ],
-};
-
-/// `identities[]`.
-pub static IDENTITY: Section = Section {
-    name: "identities[]",
-    about: "Built in: `customer_id`, `email`, `phone`, `cookie`, `device`, `crm_id`, `loyalty_card`, `push_token`.",
-    keys: &[
-        ID,
-        key("format", "opaque, email, phone", "opaque", "how values are normalised and checked"),
-        key(
-            "shared",
-            "bool",
-            "false",
-            "several customers may hold one, as a family holds a phone: it makes nobody the same. The one key that a built-in type takes; `phone` is shared without it",
-        ),
-    ],
-};
-
-/// `events[]`.
-pub static EVENT: Section = Section {
-    name: "events[]",
-    about: "Built in: see the table at the end.",
-    keys: &[
-        ID,
-        key("durable", "bool", "false", "acknowledged only once synced to disk"),
-        key("conversion", "bool", "false", "counts as a conversion for the lift"),
-        key("bought", "bool", "false", "its items were bought"),
-    ],
-};
-
-const TYPE: KeySpec =
-    key("type", "bool, int, double, string, enum, set<string>, set, timestamp, date, money", REQUIRED, "what it holds");
-const VALUES: KeySpec = key("values", "list of text", "required for enum", "the members of an enum");
-const DEFAULT: KeySpec = key("default", "a value of the type", NONE, "the value when there is none");
-const RANGE: KeySpec = key("range", "[smallest, largest]", NONE, "bounds of an int, double or money");
-const PII: KeySpec = key("pii", "bool", "false", "personally identifying");
-const BEHAVIOURAL: KeySpec = key("behavioural", "bool", "false", "masked without consent to profiling");
-
-/// `attributes[]`.
-pub static ATTRIBUTE: Section = Section {
-    name: "attributes[]",
-    about: "Kept in the profile, read as `p.NAME`.",
-    keys: &[
-        ID,
-        TYPE,
-        VALUES,
-        DEFAULT,
-        RANGE,
-        PII,
-        BEHAVIOURAL,
-        key(
-            "assurance",
-            "any, verified",
-            "any",
-            "`verified`: read only when the request's assurance is VERIFIED; else unknown, even with a default",
-        ),
-    ],
-};
-
-/// `context[]`.
-pub static CONTEXT: Section = Section {
-    name: "context[]",
-    about: "Given with the request, read as `ctx.NAME`.",
-    keys: &[
-        ID,
-        TYPE,
-        VALUES,
-        DEFAULT,
-        RANGE,
-        PII,
-        BEHAVIOURAL,
-        key("client", "bool", "false", "whether a browser may give it; else only a service"),
-    ],
-};
-
-/// `traits[]`.
-pub static TRAIT: Section = Section {
-    name: "traits[]",
-    about: "Computed from the profile and the time, read as `p.NAME`. Exactly one of the computations is given.",
-    keys: &[
-        ID,
-        key("count", "event", NONE, "how many events (int)"),
-        key("sum", "event", NONE, "sum of their amounts (money)"),
-        key("mean", "event", NONE, "mean of their amounts (money; missing when none)"),
-        key("days_since", "event", NONE, "whole days since the latest (int; missing when none)"),
-        key("days_since_first", "event", NONE, "whole days since the first (int; missing when none)"),
-        key("open", "map", NONE, "whether more were opened than closed (bool)"),
-        key("days_to_anniversary", "stored date", NONE, "days until its next anniversary, 0 today (int)"),
-        key("days_since_contact", "true", NONE, "whole days since the latest contact (int; missing when none)"),
-        key("items_bought", "true", NONE, "how many different items were bought, of those kept (int)"),
-        key("pii", "bool", "false", "personally identifying"),
-        key(
-            "behavioural",
-            "bool",
-            "true; false for open, days_to_anniversary, days_since_contact",
-            "masked without consent to profiling",
-        ),
-        key(
-            "assurance",
-            "any, verified",
-            "any; that of the stored date for days_to_anniversary",
-            "`verified`: read only when the request's assurance is VERIFIED; else unknown",
-        ),
-    ],
-};
-
-/// `traits[].open`.
-pub static OPEN: Section = Section {
-    name: "traits[].open",
-    about: "A pair of events.",
-    keys: &[
-        key("opened", "event", REQUIRED, "the opening event"),
-        key("closed", "event", REQUIRED, "the closing event"),
     ],
 };
 
@@ -311,10 +200,15 @@ pub static SECTIONS: &[&Section] = &[
     &SETTINGS,
     &IDENTITY,
     &EVENT,
+    &EVENT_FIELD,
+    &RECORDS,
+    &RECORD_FIELD,
     &ATTRIBUTE,
     &CONTEXT,
     &TRAIT,
     &OPEN,
+    &SEQUENCE,
+    &ABANDONED,
     &SEGMENT,
     &MACRO,
     &CHANNEL,
@@ -343,6 +237,7 @@ pub static SECTIONS: &[&Section] = &[
     &super::keys_scenarios::SCENARIO,
     &super::keys_scenarios::PROFILE,
     &super::keys_scenarios::PAST_EVENT,
+    &super::keys_scenarios::PROFILE_RECORD,
     &super::keys_scenarios::INTERACTION,
     &super::keys_scenarios::CONSENT,
     &super::keys_scenarios::REQUEST,

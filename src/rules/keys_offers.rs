@@ -25,7 +25,19 @@ pub static POLICIES: Section = Section {
         key("decline_reasons", "list", "empty", "declared reasons to decline"),
         key("holdout", "map", "off", "people held out of marketing, to measure its lift"),
         key("exploration", "map", "off", "decisions that explore"),
+        key(
+            "attribution",
+            "duration",
+            "14d",
+            "how long after a presentation something that follows is its outcome; then `no_response`",
+        ),
         key("propensity", "map", "see there", "how propensities are learned"),
+        key(
+            "wished_channel_weight",
+            "number 1 to 100",
+            "1.25",
+            "a channel's preference is multiplied with it where the customer wishes the channel",
+        ),
         key("reach", "map", "no limits", "how far one publish may change whom an offer reaches"),
     ],
 };
@@ -156,6 +168,12 @@ pub static OFFER: Section = Section {
         key("lever", "number >= 0", "1", "business lever, multiplied with the issue's"),
         key("floor", "number", "the issue's", "least net priority"),
         key("base_rate", "number 0 to 1", "the channel's", "prior probability of a positive outcome"),
+        key(
+            "attribution",
+            "duration",
+            "that of the policies",
+            "how long after a presentation something that follows is its outcome; then `no_response`",
+        ),
         key("limits", "list", "empty", "contact limits of this offer"),
         key("suppress", "list", "empty", "what outcomes of this offer suppress"),
         key("budget", "map", NONE, "the most presentations over all customers"),

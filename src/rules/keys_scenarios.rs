@@ -27,6 +27,7 @@ pub static PROFILE: Section = Section {
     keys: &[
         key("attributes", "map attribute: value", "empty", "stored attributes"),
         key("events", "list", "empty", "what the customer did"),
+        key("records", "list", "empty", "records that the customer has"),
         key("interactions", "list", "empty", "contacts, and what followed"),
         key("consents", "list", "empty", "what the person said"),
         key("do_not_contact", "bool", "false", "every contact is forbidden"),
@@ -44,6 +45,19 @@ pub static PAST_EVENT: Section = Section {
         AGO,
         key("amount", "money", "0", "total amount"),
         key("items", "list of item ids", "empty", "items touched"),
+        key("channel", "channel", NONE, "where"),
+        key("fields", "map field: value", "empty", "its declared fields"),
+    ],
+};
+
+/// `scenarios[].profile.records[]`.
+pub static PROFILE_RECORD: Section = Section {
+    name: "scenarios[].profile.records[]",
+    about: "A record of a declared list.",
+    keys: &[
+        key("list", "declared list", REQUIRED, "of which list"),
+        key("key", "text", REQUIRED, "what names it within its list"),
+        key("fields", "map field: value", "empty", "what it holds"),
     ],
 };
 
@@ -88,6 +102,7 @@ pub static REQUEST: Section = Section {
         ),
         key("send_window", "map", "always", "for an open question: when the caller can send"),
         key("context", "map attribute: value", "empty", "context attributes"),
+        key("assume", "map trait: value", "empty", "traits taken to be so, whatever the profile says"),
         key("page_consent", "map", "empty", "the page's own consent"),
         key("exclude_offers", "list of offers", "empty", "offers not to return"),
         key("languages", "list of language tags", "empty", "languages the person reads, best first"),

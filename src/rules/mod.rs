@@ -2,17 +2,20 @@
 //! for reading files.
 
 mod builtin;
+mod builtin_events;
 pub mod channel;
 mod compile;
 pub mod compile_env;
 pub mod condition;
-
+pub mod events;
+mod feeds;
 mod files;
 pub mod index;
 mod json_schema;
 mod keys;
 mod keys_offers;
 mod keys_scenarios;
+mod keys_schema;
 pub mod lint;
 pub mod offer;
 pub mod policy;
@@ -21,6 +24,7 @@ pub mod reference;
 mod report;
 pub mod ruleset;
 pub mod scenario;
+pub mod slots;
 mod source;
 mod suggest;
 pub mod template;
@@ -31,6 +35,7 @@ pub use channel::*;
 pub use compile::{Compiler, Vocabulary, compile, hash_of};
 pub use compile_env::{CompileEnv, Lost, Origin, SegmentSource, TemplateEnv};
 pub use condition::{Answer, Condition, Expression, FailedLiteral, NORMAL_ROWS_MAX, Number, Truth};
+pub use feeds::{FEED_TEXT_BYTES_MAX, Feeds};
 pub use files::{read_dir, read_file};
 pub use index::{Index, IndexBuffers, Policy};
 pub use json_schema::json_schema;

@@ -60,6 +60,9 @@ pub struct Offer {
     pub verified: bool,
     /// Prior probability of a positive outcome, instead of the channel's.
     pub base_rate: Option<f64>,
+    /// How long after a presentation something that follows is its outcome,
+    /// microseconds; `None` for as long as the policies say.
+    pub attribution_us: Option<i64>,
     /// Exempt from the holdout (service is always).
     pub holdout_exempt: bool,
     /// Treatments, sorted by (channel, language).

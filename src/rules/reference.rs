@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::domain::{AttributeType, Sharing, schema::FieldDef};
+
 use super::{
-    builtin::{EVENTS, IDENTITIES, SHARED},
+    builtin::IDENTITIES,
+    builtin_events::{BuiltInField, EVENTS},
     condition::functions::{FUNCTIONS, Function, OPERATORS},
     keys::{SECTIONS, Section},
     lint::LINTS,
@@ -58,16 +61,33 @@ fn write_lints(page: &mut String) {
 }
 
 fn write_built_in(page: &mut String) {
-    page.push_str("\n## Built-in event types\n\n| event | bought | conversion | durable |\n|---|---|---|---|\n");
+    page.push_str(
+        "\n## Built-in event types\n\nFields beside these are kept unchecked.\n\n\
+         | event | bought | conversion | durable | fields |\n|---|---|---|---|---|\n",
+    );
     let mark = |on: bool| if on { "yes" } else { "" };
     for event in &EVENTS {
         let (bought, conversion, durable) = (mark(event.bought), mark(event.conversion), mark(event.durable));
-        let _ = writeln!(page, "| `{}` | {bought} | {conversion} | {durable} |", event.name);
+        let fields: Vec<String> = event.fields.iter().map(described).collect();
+        let _ = writeln!(page, "| `{}` | {bought} | {conversion} | {durable} | {} |", event.name, fields.join(", "));
     }
-    page.push_str("\n## Built-in identity types\n\n| identity | format | shared |\n|---|---|---|\n");
-    for (name, format) in &IDENTITIES {
-        let _ =
-            writeln!(page, "| `{name}` | {} | {} |", format!("{format:?}").to_lowercase(), mark(SHARED.contains(name)));
+    page.push_str(
+        "\n## Built-in identity types\n\n| identity | format | bearer | single | shared |\n|---|---|---|---|---|\n",
+    );
+    for of in &IDENTITIES {
+        let (format, bearer) = (format!("{:?}", of.format), format!("{:?}", of.bearer));
+        let (format, bearer) = (format.to_lowercase(), bearer.to_lowercase());
+        let (single, shared) = (mark(of.single), mark(of.sharing == Sharing::Shared));
+        let _ = writeln!(page, "| `{}` | {format} | {bearer} | {single} | {shared} |", of.name);
+    }
+}
+
+fn described(field: &BuiltInField) -> String {
+    let FieldDef { name, kind, range, .. } = field.def();
+    match (&kind, range) {
+        (AttributeType::Enum(members), _) => format!("`{name}` ({})", members.join(", ")),
+        (kind, Some((low, high))) => format!("`{name}` ({}, {low} to {high})", kind.name()),
+        (kind, None) => format!("`{name}` ({})", kind.name()),
     }
 }
 
@@ -80,7 +100,7 @@ CEL, checked against the schema when the rules are read: what is not listed here
 - `seg.NAME` and `macro.NAME` stand for the text of a segment or macro.
 - Literals: `true`, `40`, `0x28`, `0.5`, `'text'`, `\"text\"`, `r'raw'`, `['a', 'b']`. `// a note` ends with its line.
 - **What is missing is unknown**: a comparison with an attribute that has no value and no default is neither true nor
-  false, and so is `!` of it. Traits that count or add up (`count`, `sum`, `open`, `items_bought`) are never missing:
+  false, and so is `!` of it. Traits that count or add up (`count`, `sum`, `distinct`, `open`, `sequence`, `abandoned`, `items_bought`) are never missing:
   they are 0 or false where nothing happened. An offer needs its conditions true. A set that is missing is empty;
   `has(p.x)` is never unknown. What has `assurance: verified` is unknown to a request whose assurance is less, also
   with a default, and also a set: `has` is false then. A calculation that fails (division by zero, a number that does not fit) is unknown too.

@@ -63,6 +63,10 @@ pub enum Noun {
     Identity,
     /// An event type.
     Event,
+    /// A field of an event or a record.
+    Field,
+    /// A list of records.
+    Records,
     /// A stored attribute.
     Attribute,
     /// A context attribute.
@@ -95,9 +99,11 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Noun; 16] = [
+    pub const ALL: [Noun; 18] = [
         Noun::Identity,
         Noun::Event,
+        Noun::Field,
+        Noun::Records,
         Noun::Attribute,
         Noun::Context,
         Noun::Trait,
@@ -119,6 +125,8 @@ impl Noun {
         match self {
             Noun::Identity => "identity type",
             Noun::Event => "event",
+            Noun::Field => "field",
+            Noun::Records => "list of records",
             Noun::Attribute => "stored attribute",
             Noun::Context => "context attribute",
             Noun::Trait => "trait",
@@ -182,7 +190,7 @@ impl<'a> Report<'a> {
 
     /// What could not be read of all that conditions and templates can name.
     pub fn lost(&self) -> Lost {
-        let attributes = [Noun::Event, Noun::Attribute, Noun::Context, Noun::Trait];
+        let attributes = [Noun::Event, Noun::Field, Noun::Records, Noun::Attribute, Noun::Context, Noun::Trait];
         Lost {
             attributes: !attributes.into_iter().all(|noun| self.knows_all(noun)),
             segments: !self.knows_all(Noun::Segment),

@@ -27,6 +27,9 @@ pub struct Ruleset {
     pub schema: Schema,
     /// Stored text attribute holding the customer's language, if declared.
     pub language_attribute: Option<AttrSlot>,
+    /// What a channel's preference is multiplied with where the customer wishes
+    /// the channel, 1 or more.
+    pub wished_channel_weight: f64,
     /// Stored text attribute holding the customer's IANA time zone, if declared.
     pub time_zone_attribute: Option<AttrSlot>,
     /// Time zone of last resort.
@@ -53,6 +56,9 @@ pub struct Ruleset {
     pub exploration_share: f64,
     /// Trials that the prior of a propensity counts for.
     pub prior_trials: f64,
+    /// How long after a presentation something that follows is its outcome,
+    /// microseconds, for offers that do not say so themselves.
+    pub attribution_us: i64,
     /// How far one publish may change whom an offer reaches.
     pub reach: ReachLimits,
     /// Segments by name.
@@ -74,6 +80,8 @@ pub struct Ruleset {
     pub placement_slots: HashMap<PlacementId, PlacementSlot>,
     /// The files it was compiled from, sorted by path relative to the rules directory.
     pub sources: Arc<[SourceFile]>,
+    /// What events feed the series of traits.
+    pub feeds: super::Feeds,
     /// Golden scenarios, parsed.
     pub scenarios: Vec<super::scenario::Scenario>,
 }
@@ -89,6 +97,13 @@ impl Ruleset {
     #[inline]
     pub fn channel(&self, slot: ChannelSlot) -> &Channel {
         &self.channels[slot.index()]
+    }
+
+    /// How long after a presentation of an offer something that follows is its
+    /// outcome, microseconds.
+    pub fn attribution_us(&self, offer: OfferId) -> i64 {
+        let own = self.offer_slots.get(&offer).and_then(|slot| self.offer(*slot).attribution_us);
+        own.unwrap_or(self.attribution_us)
     }
 
     /// An offer by its id.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Profile, Reason, Request, SilenceReason, Timestamp};
+use crate::domain::{Event, Profile, Reason, Request, SilenceReason, Timestamp};
 
 use super::Position;
 
@@ -18,6 +18,9 @@ pub struct Scenario {
     pub now: Timestamp,
     /// The customer; default for a visitor without a profile.
     pub profile: Profile,
+    /// What the customer's past events fed, each as a change of nothing else: who
+    /// runs the scenario folds them into the profile.
+    pub fed: Vec<Event>,
     /// Whether the customer is known.
     pub known: bool,
     /// Whether the customer is in the holdout: who runs the scenario picks an

@@ -17,11 +17,11 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, BROWSER_BYTES_MAX, Caller, MESSAGE_BYTES_MAX, RULES_BYTES_MAX, status::with_info},
+    grpc::{Api, BROWSER_BYTES_MAX, Caller, MESSAGE_BYTES_MAX, PROFILE_BYTES_MAX, RULES_BYTES_MAX, status::with_info},
     http::json,
     proto::{
-        decision_service_server::DecisionServiceServer, event_service_server::EventServiceServer,
-        ruleset_service_server::RulesetServiceServer,
+        customer_service_server::CustomerServiceServer, decision_service_server::DecisionServiceServer,
+        event_service_server::EventServiceServer, ruleset_service_server::RulesetServiceServer,
     },
 };
 
@@ -39,6 +39,9 @@ pub const WITH_FILES: [&str; 3] = [
     "/rapport.v1.RulesetService/PublishRevision",
 ];
 
+/// The call whose message may be a whole profile.
+pub const WITH_PROFILE: &str = "/rapport.v1.CustomerService/UpsertCustomer";
+
 /// Every gRPC service and every route, each for messages of its size.
 #[derive(Clone)]
 pub struct Calls {
@@ -46,6 +49,8 @@ pub struct Calls {
     pub decisions: DecisionServiceServer<Api>,
     /// The service of the rules for messages that may carry rule files.
     pub rules: RulesetServiceServer<Api>,
+    /// The service of customers for messages that may be a whole profile.
+    pub profiles: CustomerServiceServer<Api>,
     /// Everything.
     pub routes: Routes,
     decisions_for_browsers: DecisionServiceServer<Api>,
@@ -61,6 +66,7 @@ impl Calls {
         Self {
             decisions: DecisionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             rules: RulesetServiceServer::new(api.clone()).max_decoding_message_size(RULES_BYTES_MAX),
+            profiles: CustomerServiceServer::new(api.clone()).max_decoding_message_size(PROFILE_BYTES_MAX),
             routes: Routes::default(),
             decisions_for_browsers: DecisionServiceServer::new(api.clone())
                 .max_decoding_message_size(BROWSER_BYTES_MAX),
@@ -96,6 +102,7 @@ impl Calls {
             Caller::Browser(_) if path.starts_with(EVENTS) => self.events_for_browsers.call(request),
             _ if path.starts_with(DECISIONS) => self.decisions.call(request),
             _ if WITH_FILES.contains(&path) => self.rules.call(request),
+            _ if path == WITH_PROFILE => self.profiles.call(request),
             _ => self.call_route(request),
         }
     }

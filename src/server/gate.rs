@@ -16,19 +16,20 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, Caller, Newcomer, status, stream, unary},
+    grpc::{Api, Caller, Newcomer, Sight, status, stream, unary},
     http::json,
     telemetry::metrics,
 };
 
 use super::{
-    calls::{Calls, DECISIONS, WITH_FILES},
+    calls::{Calls, DECISIONS, WITH_FILES, WITH_PROFILE},
     catch::catch,
     edge::{Admitted, Edge, cors::Cors, refusal::Refusal},
     wire::Wire,
 };
 
 const GRPC_STATUS: &str = "grpc-status";
+const GRPC_DETAILS: &str = "grpc-status-details-bin";
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// What stops things at once, on both transports.
 const PAUSES: [&str; 6] = [
@@ -171,7 +172,7 @@ impl Service<Request<Body>> for Gate {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let Some(permitted) = self.edge.preflight(&request) {
             let answer = permitted.unwrap_or_else(|refusal| counted(Cors::Varies.on(refused(Wire::Json, &refusal))));
             return Box::pin(ready(Ok(answer)));
@@ -198,7 +199,12 @@ impl Service<Request<Body>> for Gate {
             Box::pin(answer(wire, entered, self.calls.decisions.call(request)))
         } else if WITH_FILES.contains(&path) {
             Box::pin(answer(wire, entered, self.calls.rules.call(request)))
+        } else if path == WITH_PROFILE {
+            Box::pin(answer(wire, entered, self.calls.profiles.call(request)))
         } else {
+            if admitted.sight != Sight::Whole {
+                request.extensions_mut().insert(admitted.sight);
+            }
             let mut routes = self.calls.routes.clone();
             Box::pin(answer(wire, entered, async move { routes.call(request).await.map_err(never) }))
         }
@@ -222,6 +228,9 @@ impl Gate {
         let cors = self.edge.cors(request.headers(), request.uri().path());
         if admitted.caller != Caller::Service {
             request.extensions_mut().insert(admitted.caller);
+        }
+        if admitted.sight != Sight::Whole {
+            request.extensions_mut().insert(admitted.sight);
         }
         request.extensions_mut().insert(admitted.click);
         let (edge, calls) = (Arc::clone(&self.edge), self.calls.clone());
@@ -281,7 +290,8 @@ fn counted(mut response: Response<Body>) -> Response<Body> {
     if code == 0 {
         return response;
     }
-    if code == Code::OutOfRange as i32 {
+    // what the service says itself comes with details
+    if code == Code::OutOfRange as i32 && !response.headers().contains_key(GRPC_DETAILS) {
         response.headers_mut().insert(GRPC_STATUS, HeaderValue::from_static("3"));
         metrics().request_error(Code::InvalidArgument as i32);
     } else {
@@ -295,7 +305,10 @@ mod tests {
     use super::*;
     use crate::{
         grpc::Agent,
-        server::{calls::WITH_FILES, roles::TABLE},
+        server::{
+            calls::{WITH_FILES, WITH_PROFILE},
+            roles::TABLE,
+        },
     };
 
     fn of(path: &str) -> Room {
@@ -333,7 +346,7 @@ mod tests {
 
     #[test]
     fn every_path_that_is_named_here_is_one() {
-        for path in PAUSES.into_iter().chain(WITH_FILES) {
+        for path in PAUSES.into_iter().chain(WITH_FILES).chain([WITH_PROFILE]) {
             assert!(TABLE.iter().any(|(entry, _)| *entry == path), "{path}");
         }
         assert_eq!(of("/v1/decide"), Room::Calls);

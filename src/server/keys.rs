@@ -21,26 +21,39 @@ const ROLES: [Role; 4] = [Role::Browser, Role::Decide, Role::Record, Role::Admin
 pub struct Holder {
     /// What the key may do.
     pub role: Role,
+    /// Whether views show personal data to it as it is.
+    pub sees_personal: bool,
     /// Which key it is.
     pub index: u32,
 }
 
+/// The word of a key that may see personal data.
+const PERSONAL: &str = "pii";
+
+/// A key of the file.
+struct Key {
+    hash: [u8; 32],
+    role: Role,
+    sees_personal: bool,
+}
+
 /// The keys that are accepted.
-pub struct Keys(Vec<([u8; 32], Role)>);
+pub struct Keys(Vec<Key>);
 
 impl Keys {
     /// Reads a file of keys.
     ///
     /// # Errors
     /// The file cannot be read or has no key; a line that is not
-    /// `name role sha256hex`.
+    /// `name role sha256hex` or `name role sha256hex pii`.
     pub fn read(path: &Path) -> Result<Self, ServeError> {
         let wrong = |why: String| ServeError::Keys { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         Self::parse(&text).map_err(wrong)
     }
 
-    /// Reads the lines of a file: `name role sha256hex`; `#` starts a comment.
+    /// Reads the lines of a file: `name role sha256hex`, and `pii` after it for a
+    /// key that may see personal data, as every `admin` may; `#` starts a comment.
     ///
     /// # Errors
     /// Every line that is wrong and what to write instead.
@@ -67,30 +80,35 @@ impl Keys {
     /// tells nothing.
     pub fn holder(&self, key: &[u8]) -> Option<Holder> {
         let hash = Sha256::digest(key);
-        let (mut found, mut at) = (0_u8, 0_u32);
-        for (index, (known, role)) in (0..).zip(&self.0) {
-            let same: Choice = known.as_slice().ct_eq(hash.as_slice());
-            found.conditional_assign(&(*role as u8), same);
+        let (mut found, mut sees, mut at) = (0_u8, 0_u8, 0_u32);
+        for (index, known) in (0..).zip(&self.0) {
+            let same: Choice = known.hash.as_slice().ct_eq(hash.as_slice());
+            found.conditional_assign(&(known.role as u8), same);
+            sees.conditional_assign(&u8::from(known.sees_personal), same);
             at.conditional_assign(&index, same);
         }
         let role = ROLES.into_iter().find(|role| *role as u8 == found)?;
-        Some(Holder { role, index: at })
+        Some(Holder { role, sees_personal: sees != 0, index: at })
     }
 }
 
 /// The key of a line; none for a blank one.
-fn key(line: &str) -> Result<Option<([u8; 32], Role)>, String> {
+fn key(line: &str) -> Result<Option<Key>, String> {
     let line = line.split('#').next().unwrap_or_default();
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
         [] => Ok(None),
-        [_, role, hash] => {
+        [_, role, hash, rest @ ..] if matches!(rest, [] | [PERSONAL]) => {
             let role = Role::from_name(role)
                 .ok_or_else(|| format!("`{role}` is not a role: give `browser`, `decide`, `record` or `admin`"))?;
             let hash = unhex(hash).ok_or("the hash is not the 64 hex digits of a SHA-256")?;
-            Ok(Some((hash, role)))
+            if !rest.is_empty() && role < Role::Record {
+                return Err(format!("`{PERSONAL}` is for keys that see customers: give `record`, or leave it out"));
+            }
+            let sees_personal = role == Role::Admin || !rest.is_empty();
+            Ok(Some(Key { hash, role, sees_personal }))
         }
-        _ => Err("give `name role sha256hex`".to_owned()),
+        _ => Err("give `name role sha256hex`, or `name role sha256hex pii`".to_owned()),
     }
 }
 
@@ -158,9 +176,12 @@ mod tests {
     fn a_key_is_known_by_its_hash() {
         let text = file("record", "s3cret") + &file("browser", "pk_shop") + &file("admin", "root");
         let keys = Keys::parse(&text).unwrap();
-        assert_eq!(keys.holder(b"s3cret"), Some(Holder { role: Role::Record, index: 0 }));
-        assert_eq!(keys.holder(b"pk_shop"), Some(Holder { role: Role::Browser, index: 1 }));
-        assert_eq!(keys.holder(b"root"), Some(Holder { role: Role::Admin, index: 2 }));
+        let holder = |role, sees_personal, index| Some(Holder { role, sees_personal, index });
+        assert_eq!(keys.holder(b"s3cret"), holder(Role::Record, false, 0));
+        assert_eq!(keys.holder(b"pk_shop"), holder(Role::Browser, false, 1));
+        assert_eq!(keys.holder(b"root"), holder(Role::Admin, true, 2));
+        let text = file("record", "s3cret").trim_end().to_owned() + " pii\n";
+        assert_eq!(Keys::parse(&text).unwrap().holder(b"s3cret"), holder(Role::Record, true, 0));
         assert_eq!(keys.holder(b"s3cre"), None);
         assert_eq!(keys.holder(b""), None);
     }
@@ -186,6 +207,8 @@ mod tests {
         assert!(why("a b").contains("line 1"));
         assert!(why(&file("root", "x")).contains("line 2: `root` is not a role"));
         assert!(why("a admin zz").contains("64 hex digits"));
+        assert!(why(&(file("decide", "x").trim_end().to_owned() + " pii")).contains("`pii` is for keys"));
+        assert!(why(&(file("record", "x").trim_end().to_owned() + " other")).contains("line 2: give `name role"));
         let both = why("a b\n\nsite root 00");
         assert!(both.contains("line 1: give") && both.contains("line 3: `root`"), "{both}");
     }

@@ -37,6 +37,15 @@ pub const TABLE: &[(&str, Role)] = &[
     ("/rapport.v1.DecisionService/Explain", Role::Record),
     ("/rapport.v1.DecisionService/ExportDecisions", Role::Admin),
     ("/rapport.v1.EventService/Record", Role::Record),
+    ("/rapport.v1.EventService/RecordStream", Role::Record),
+    ("/rapport.v1.EventService/Subscribe", Role::Admin),
+    ("/rapport.v1.CustomerService/ListTimeline", Role::Record),
+    ("/rapport.v1.CustomerService/MergeCustomers", Role::Admin),
+    ("/rapport.v1.CustomerService/ListMerges", Role::Record),
+    ("/rapport.v1.CustomerService/UndoMerge", Role::Admin),
+    ("/rapport.v1.CustomerService/EraseCustomer", Role::Admin),
+    ("/rapport.v1.CustomerService/ExportCustomer", Role::Admin),
+    ("/rapport.v1.AnalysisService/GetAnalysis", Role::Admin),
     ("/rapport.v1.CustomerService/GetCustomer", Role::Record),
     ("/rapport.v1.CustomerService/UpsertCustomer", Role::Record),
     ("/rapport.v1.CustomerService/SetDoNotContact", Role::Record),
@@ -60,6 +69,15 @@ pub const TABLE: &[(&str, Role)] = &[
     ("/v1/respond", Role::Record),
     ("/v1/explain", Role::Record),
     ("/v1/events", Role::Record),
+    ("/v1/events:stream", Role::Record),
+    ("/v1/events:subscribe", Role::Admin),
+    ("/v1/customers:timeline", Role::Record),
+    ("/v1/customers:merge", Role::Admin),
+    ("/v1/customers:merges", Role::Record),
+    ("/v1/customers:undoMerge", Role::Admin),
+    ("/v1/customers:erase", Role::Admin),
+    ("/v1/customers:export", Role::Admin),
+    ("/v1/analysis", Role::Admin),
     ("/v1/customers:get", Role::Record),
     ("/v1/customers:upsert", Role::Record),
     ("/v1/customers:doNotContact", Role::Record),
@@ -158,7 +176,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(calls, 25);
+        assert_eq!(calls, 34);
         for (_, path) in crate::http::ROUTES {
             assert!(listed(path.trim_end_matches("{token}")), "{path} has no role");
         }

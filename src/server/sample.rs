@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Label};
 
 use crate::{
-    store::StoreStats,
+    store::{MergeCause, NotLinked, StoreStats},
     telemetry::{Metrics, names},
 };
 
@@ -26,8 +26,15 @@ pub struct Sampled {
     decisions_dropped: Counter,
     exhausted: Counter,
     holders_dropped: Counter,
+    timeline_swept: Counter,
+    merges: [Counter; MergeCause::ALL.len()],
+    merges_refused: [Counter; NotLinked::ALL.len()],
+    merges_undone: Counter,
     watchers: Gauge,
     watches_behind: Counter,
+    subscribers: Gauge,
+    subscriber_lag: Gauge,
+    subscribers_refused: Counter,
     queue: Gauge,
     unmaterialised: Gauge,
 }
@@ -36,6 +43,8 @@ impl Sampled {
     /// Handles in a set of metrics.
     pub fn new(metrics: &Metrics) -> Self {
         let lookups = |result| metrics.counter(names::HOT_LOOKUPS, vec![Label::new("result", result)]);
+        let merges = |cause: MergeCause| metrics.counter(names::MERGES, vec![Label::new("cause", cause.name())]);
+        let refused = |why: NotLinked| metrics.counter(names::MERGES_REFUSED, vec![Label::new("reason", why.name())]);
         let counter = |name| metrics.counter(name, Vec::new());
         Self {
             ruleset_age: metrics.gauge(names::RULESET_AGE_SECONDS),
@@ -52,8 +61,15 @@ impl Sampled {
             decisions_dropped: counter(names::DECISIONS_DROPPED),
             exhausted: counter(names::LOG_EXHAUSTED),
             holders_dropped: counter(names::HOLDERS_DROPPED),
+            timeline_swept: counter(names::TIMELINE_SWEPT),
+            merges: MergeCause::ALL.map(merges),
+            merges_refused: NotLinked::ALL.map(refused),
+            merges_undone: counter(names::MERGES_UNDONE),
             watchers: metrics.gauge(names::WATCHERS),
             watches_behind: counter(names::WATCHES_BEHIND),
+            subscribers: metrics.gauge(names::SUBSCRIBERS),
+            subscriber_lag: metrics.gauge(names::SUBSCRIBER_LAG),
+            subscribers_refused: counter(names::SUBSCRIBERS_REFUSED),
             queue: metrics.gauge(names::LOG_QUEUE),
             unmaterialised: metrics.gauge(names::STORE_UNMATERIALISED),
         }
@@ -75,8 +91,15 @@ impl Sampled {
         self.decisions_dropped.absolute(stats.decisions_dropped);
         self.exhausted.absolute(stats.exhausted);
         self.holders_dropped.absolute(stats.holders_dropped);
+        self.timeline_swept.absolute(stats.timeline_swept);
+        self.merges.iter().zip(stats.merges).for_each(|(counter, count)| counter.absolute(count));
+        self.merges_refused.iter().zip(stats.merges_refused).for_each(|(counter, count)| counter.absolute(count));
+        self.merges_undone.absolute(stats.merges_undone);
         self.watchers.set(stats.watchers as f64);
         self.watches_behind.absolute(stats.watches_behind);
+        self.subscribers.set(stats.followers as f64);
+        self.subscriber_lag.set(stats.followers_lag as f64);
+        self.subscribers_refused.absolute(stats.followers_refused);
         self.queue.set(stats.queue_len as f64);
         self.unmaterialised.set(stats.unmaterialised as f64);
     }

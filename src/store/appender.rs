@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use crate::domain::{ChannelId, CustomerKey, Event, OfferId, Pauses, Tallies, Timestamp};
+use crate::{
+    domain::{ChannelId, CustomerKey, Event, OfferId, Pauses, Tallies, Timestamp},
+    predict::SegmentsChanged,
+};
 
 use super::{
     DecisionRecord, HotProfile, StoreError, codec, frames,
@@ -103,6 +106,17 @@ impl Appender {
         self.log.append(RecordKind::Items, time, &frames::encode_names(names));
     }
 
+    pub fn segments(&mut self, changed: &SegmentsChanged, time: Timestamp) {
+        self.begin(time);
+        self.log.append(RecordKind::Segments, time, &codec::encode_segments(changed));
+    }
+
+    /// A record of a customer: merged, parted or erased.
+    pub fn customer(&mut self, payload: &[u8], time: Timestamp) {
+        self.begin(time);
+        self.log.append(RecordKind::Customer, time, payload);
+    }
+
     /// What changed up to the version of `tallies`, which decisions are made
     /// with from now on.
     pub fn delta(&mut self, tallies: Arc<Tallies>, changed: &BTreeSet<(OfferId, ChannelId)>, time: Timestamp) {
@@ -116,7 +130,7 @@ impl Appender {
 
     /// Begins a segment, where the next record would, with all tallies. The
     /// log goes to a new segment only with the first record of a write.
-    fn begin(&mut self, time: Timestamp) {
+    pub(super) fn begin(&mut self, time: Timestamp) {
         if self.has_tallies && !self.log.will_roll() {
             return;
         }
@@ -135,6 +149,7 @@ impl Appender {
         match &written {
             Ok(written) => {
                 shared.counters.log_records.fetch_add(written.records, Relaxed);
+                shared.followers.wrote(written.last_sequence);
                 self.note(shared);
             }
             Err(_) => self.forget(),
@@ -162,16 +177,20 @@ impl Appender {
                 shared.overlay.hurry();
                 return false;
             }
-            if !matches!(self.log.remove_oldest(), Ok(Some(_))) {
+            // before: who follows must not take the gap for none
+            self.log.segments().get(1).iter().for_each(|next| shared.followers.keeps_from(next.first_sequence));
+            let removed = matches!(self.log.remove_oldest(), Ok(Some(_)));
+            self.note(shared);
+            if !removed {
                 return false;
             }
-            self.note(shared);
         }
         true
     }
 
     pub fn note(&self, shared: &Shared) {
         shared.counters.log_bytes.store(self.log.bytes(), Relaxed);
+        self.log.segments().first().iter().for_each(|oldest| shared.followers.keeps_from(oldest.first_sequence));
         let oldest = self.log.segments().iter().find_map(|segment| segment.first_time);
         shared.oldest_us.store(oldest.map_or(i64::MIN, |at| at.0), Relaxed);
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
+use crate::domain::CustomerKey;
+
 use super::{
-    HotProfile, Store, StoreError, codec,
-    embedded::{Embedded, PROFILES},
-    seal::DataKey,
+    HotProfile, Store, StoreError,
+    embedded::{DATA_KEYS, Embedded, PROFILES},
 };
 
 /// Some customers at rest.
@@ -34,20 +35,19 @@ impl Store {
 impl Embedded {
     fn some_profiles(&self, most: usize) -> Result<AtRest, StoreError> {
         let (rows, customers) = self.with("reading some profiles", |database| {
-            let table = database.begin_read()?.open_table(PROFILES)?;
+            let transaction = database.begin_read()?;
+            let (table, slots) = (transaction.open_table(PROFILES)?, transaction.open_table(DATA_KEYS)?);
             let mut rows = Vec::new();
             for row in table.iter()?.take(most) {
-                let (_, value) = row?;
-                rows.push(value.value().to_vec());
+                let (key, value) = row?;
+                let slot = slots.get(key.value())?.map(|slot| slot.value());
+                rows.extend(slot.map(|slot| (CustomerKey(key.value()), slot, value.value().to_vec())));
             }
             Ok((rows, table.len()?))
         })?;
         let mut profiles = Vec::with_capacity(rows.len());
-        for bytes in rows {
-            let Some((data_key, encoded)) = bytes.split_first_chunk::<32>() else {
-                return Err(StoreError::Corrupt("a profile in the embedded store has no key".to_owned()));
-            };
-            profiles.push(Arc::new(HotProfile::new(codec::decode_profile(encoded)?, DataKey(*data_key))));
+        for (key, slot, row) in rows {
+            profiles.extend(self.open_profile(key, slot, &row)?.map(Arc::new));
         }
         Ok(AtRest { profiles, customers })
     }

@@ -4,45 +4,59 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::domain::{ChannelId, CustomerKey, EventId, IdentityHash, ItemId, OfferId, Tallies, Tally, Timestamp};
 
-use super::{HotProfile, StoreError, codec, holders::Holders, overlay::Layer, seal::DataKey};
+use super::{
+    HotProfile, StoreError, TimelineQuery, codec, erase,
+    holders::Holders,
+    layer_rows,
+    overlay::Layer,
+    row_seal::{RowKey, Table},
+    seal::DataKey,
+    slots::{Slot, Slots},
+    timeline, tombstones,
+};
 
-/// Data key, then the encoded profile.
+/// The encoded profile, sealed with a key derived from the customer's data key.
 pub(super) const PROFILES: TableDefinition<u128, &[u8]> = TableDefinition::new("profiles");
 /// Identity to the customer who was the first to hold it.
-const ALIASES: TableDefinition<u128, u128> = TableDefinition::new("aliases");
+pub(super) const ALIASES: TableDefinition<u128, u128> = TableDefinition::new("aliases");
 /// Identity to the keys of the others who hold it, in order, 16 bytes each.
-const HOLDERS: TableDefinition<u128, &[u8]> = TableDefinition::new("holders");
+pub(super) const HOLDERS: TableDefinition<u128, &[u8]> = TableDefinition::new("holders");
 /// Event to (content, receipt time).
-const EVENTS: TableDefinition<u128, (u64, i64)> = TableDefinition::new("events");
+pub(super) const EVENTS: TableDefinition<u128, (u64, i64)> = TableDefinition::new("events");
 /// (receipt time, event), to forget the oldest.
-const EVENTS_BY_TIME: TableDefinition<(i64, u128), ()> = TableDefinition::new("events_by_time");
-const NAMES: TableDefinition<u64, &str> = TableDefinition::new("names");
+pub(super) const EVENTS_BY_TIME: TableDefinition<(i64, u128), ()> = TableDefinition::new("events_by_time");
+pub(super) const NAMES: TableDefinition<u64, &str> = TableDefinition::new("names");
 pub(super) const RULESETS: TableDefinition<u64, &[u8]> = TableDefinition::new("rulesets");
 /// (offer, channel) to (eligible, decided, trials, positives, impressions, declines, revenue).
-const TALLIES: TableDefinition<(u64, u32), Counts> = TableDefinition::new("tallies");
+pub(super) const TALLIES: TableDefinition<(u64, u32), Counts> = TableDefinition::new("tallies");
 /// (offer, bucket) to presentations seen.
-const BUDGETS: TableDefinition<(u64, i64), u64> = TableDefinition::new("budgets");
+pub(super) const BUDGETS: TableDefinition<(u64, i64), u64> = TableDefinition::new("budgets");
 pub(super) const META: TableDefinition<&str, i64> = TableDefinition::new("meta");
 
-type Counts = (u64, u64, u64, u64, u64, u64, i64);
+/// Customer to the slot of the data key. A merged customer keeps it.
+pub(super) const DATA_KEYS: TableDefinition<u128, Slot> = TableDefinition::new("data_keys");
+/// Slots of data keys that were used and are not any more.
+pub(super) const FREE_SLOTS: TableDefinition<Slot, ()> = TableDefinition::new("free_slots");
+/// The first slot never used, in [`META`].
+pub(super) const SLOTS_END: &str = "slots_end";
 
-/// Version of the tables.
-const FORMAT: i64 = 1;
+pub(super) type Counts = (u64, u64, u64, u64, u64, u64, i64);
+
+/// Version of the tables. In version 1 profiles and their keys were in the clear.
+const FORMAT: i64 = 2;
 /// How long an event id is remembered, microseconds.
 pub const EVENT_IDS_KEPT_US: i64 = 7 * crate::domain::time::DAY_US;
-/// Most event ids forgotten in one transaction.
-const FORGET_LEN_MAX: usize = 10_000;
 /// Memory redb may use for pages, bytes.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// The totals of the tallies, by name in [`META`].
-const TOTALS: [&str; 6] =
+pub(super) const TOTALS: [&str; 6] =
     ["exposed_treated", "exposed_held", "converted_treated", "converted_held", "revenue_treated", "revenue_held"];
 
 /// The embedded store. After a failed read or write redb refuses everything
@@ -50,6 +64,10 @@ const TOTALS: [&str; 6] =
 #[derive(Debug)]
 pub(super) struct Embedded {
     path: PathBuf,
+    /// The data keys.
+    slots: Slots,
+    /// Slots of erased customers that are not overwritten yet.
+    doomed: Mutex<Vec<Slot>>,
     /// `None` while it is opened again.
     database: RwLock<Option<Database>>,
     /// Whether it must be opened again.
@@ -88,6 +106,8 @@ impl Embedded {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let embedded = Self {
             path: path.to_owned(),
+            slots: Slots::open(&path.with_file_name("keys.slots"))?,
+            doomed: Mutex::default(),
             database: RwLock::new(None),
             broken: AtomicBool::new(true),
             #[cfg(test)]
@@ -108,8 +128,10 @@ impl Embedded {
         // its lock on the file must go before the next one is taken
         drop(before);
         let database = self.database_of_file()?;
-        prepare(&database).map_err(failed("making the tables"))?;
         check_format(&database)?;
+        prepare(&database).map_err(failed("making the tables"))?;
+        // what the last transaction left undone: a key in a slot that nobody uses
+        self.slots.adopt(erase::free_slots(&database).map_err(failed("reading the free slots"))?)?;
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
         self.broken.store(false, Relaxed);
         Ok(())
@@ -166,16 +188,36 @@ impl Embedded {
     /// A customer's profile and data key.
     pub fn profile(&self, key: CustomerKey) -> Result<Option<HotProfile>, StoreError> {
         let stored = self.with("reading a profile", |database| {
-            let table = database.begin_read()?.open_table(PROFILES)?;
-            Ok(table.get(key.0)?.map(|value| value.value().to_vec()))
+            let transaction = database.begin_read()?;
+            let row = transaction.open_table(PROFILES)?.get(key.0)?.map(|value| value.value().to_vec());
+            let slot = transaction.open_table(DATA_KEYS)?.get(key.0)?.map(|value| value.value());
+            Ok(row.zip(slot))
         })?;
-        let Some(bytes) = stored else { return Ok(None) };
-        let Some((data_key, encoded)) = bytes.split_first_chunk::<32>() else {
-            return Err(StoreError::Corrupt("a profile in the embedded store has no key".to_owned()));
-        };
-        let profile = codec::decode_profile(encoded)?;
-        let hash = xxhash_rust::xxh3::xxh3_128(encoded);
-        Ok(Some(HotProfile { profile, hash, data_key: DataKey(*data_key) }))
+        let Some((row, slot)) = stored else { return Ok(None) };
+        self.open_profile(key, slot, &row)
+    }
+
+    /// A profile as it stands in the table; `None` when it was erased meanwhile.
+    pub(super) fn open_profile(
+        &self,
+        key: CustomerKey,
+        slot: Slot,
+        row: &[u8],
+    ) -> Result<Option<HotProfile>, StoreError> {
+        let Some(data_key) = self.slots.read(slot, key)? else { return Ok(None) };
+        let encoded = RowKey::of(&data_key).open((Table::Profiles, &key.0.to_le_bytes()), row)?;
+        let profile = codec::decode_profile(&encoded)?;
+        let hash = xxhash_rust::xxh3::xxh3_128(&encoded);
+        Ok(Some(HotProfile { profile, hash, data_key }))
+    }
+
+    /// A customer's data key, also of one that was merged into another.
+    pub fn data_key(&self, key: CustomerKey) -> Result<Option<DataKey>, StoreError> {
+        let slot = self.with("reading a data key", |database| {
+            let table = database.begin_read()?.open_table(DATA_KEYS)?;
+            Ok(table.get(key.0)?.map(|value| value.value()))
+        })?;
+        slot.map_or(Ok(None), |slot| self.slots.read(slot, key))
     }
 
     /// Who holds an identity.
@@ -203,22 +245,64 @@ impl Embedded {
     }
 
     /// Stores a layer in one transaction and forgets event ids that are too
-    /// old at `now`.
+    /// old at `now`. Keys of the erased are overwritten when it answers.
     pub fn store(&self, layer: &Layer, now: Timestamp) -> Result<(), StoreError> {
-        self.with("storing what the log holds", |database| {
+        let freed = self.with("storing what the log holds", |database| {
             let transaction = database.begin_write()?;
-            write_customers(&transaction, layer)?;
-            write_events(&transaction, layer)?;
-            forget_events(&transaction, Timestamp(now.0.saturating_sub(EVENT_IDS_KEPT_US)))?;
-            write_totals(&transaction, layer)?;
-            Ok(transaction.commit()?)
+            let freed = erase::apply(&transaction, layer)?;
+            let plan = layer_rows::write(&transaction, layer, &self.slots)?;
+            super::unions::forget(&transaction, now)?;
+            layer_rows::forget_events(&transaction, Timestamp(now.0.saturating_sub(EVENT_IDS_KEPT_US)))?;
+            super::due::write(&transaction, layer)?;
+            transaction.commit()?;
+            self.slots.used(plan);
+            Ok(freed)
+        })?;
+        self.destroy(freed)
+    }
+
+    /// Overwrites keys; those that it cannot now it overwrites next time.
+    fn destroy(&self, freed: Vec<Slot>) -> Result<(), StoreError> {
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        doomed.extend(freed);
+        if !doomed.is_empty() {
+            self.slots.destroy(&doomed)?;
+            doomed.clear();
+        }
+        Ok(())
+    }
+
+    pub fn tombstones(&self) -> Result<tombstones::Kept, StoreError> {
+        self.with("reading the tombstones", tombstones::read)
+    }
+
+    pub fn timeline_rows(
+        &self,
+        customer: CustomerKey,
+        query: &TimelineQuery,
+        most: usize,
+    ) -> Result<Vec<timeline::Row>, StoreError> {
+        self.with("reading a timeline", |database| timeline::read_rows(database, customer, query, most))
+    }
+
+    pub fn timeline_len(&self, customer: CustomerKey) -> Result<u64, StoreError> {
+        self.with("counting a timeline", |database| timeline::count(database, customer))
+    }
+
+    /// One step of the sweep of the timelines; answers how many rows went, and
+    /// where to go on.
+    pub fn sweep_timelines(&self, from: u128, before: Timestamp) -> Result<(u64, Option<u128>), StoreError> {
+        self.with("sweeping the timelines", |database| {
+            let (gone, next) = timeline::sweep_step(database, from, before)?;
+            let removed = if gone.is_empty() { 0 } else { timeline::remove_rows(database, &gone)? };
+            Ok((removed, next))
         })
     }
 
     /// Holds every other write back while it lives, so that the file stays as
     /// it is.
     #[cfg(test)]
-    pub fn quiet(&self) -> Result<WriteTransaction, StoreError> {
+    pub fn quiet(&self) -> Result<redb::WriteTransaction, StoreError> {
         self.with("holding writes back", |database| Ok(database.begin_write()?))
     }
 }
@@ -234,7 +318,14 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(RULESETS)?;
     transaction.open_table(TALLIES)?;
     transaction.open_table(BUDGETS)?;
+    super::due::prepare(&transaction)?;
+    transaction.open_table(DATA_KEYS)?;
+    transaction.open_table(FREE_SLOTS)?;
+    transaction.open_table(timeline::TIMELINE)?;
+    tombstones::prepare(&transaction)?;
     super::revisions::prepare(&transaction)?;
+    super::unions::prepare(&transaction)?;
+    super::analysis::prepare(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;
         if meta.get("format")?.is_none() {
@@ -244,15 +335,21 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     Ok(transaction.commit()?)
 }
 
+/// Before anything is written: a directory of another format stays as it is.
 fn check_format(database: &Database) -> Result<(), StoreError> {
     let read = || -> Result<i64, redb::Error> {
-        let table = database.begin_read()?.open_table(META)?;
-        Ok(table.get("format")?.map_or(0, |value| value.value()))
+        match database.begin_read()?.open_table(META) {
+            Ok(table) => Ok(table.get("format")?.map_or(FORMAT, |value| value.value())),
+            // a new file
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(FORMAT),
+            Err(error) => Err(error.into()),
+        }
     };
     let found = read().map_err(failed("reading the format"))?;
     if found != FORMAT {
         return Err(StoreError::Corrupt(format!(
-            "the embedded store has format `{found}`, this program knows `{FORMAT}`: use the version that wrote it"
+            "the data directory has format `{found}`, this version reads and writes only format `{FORMAT}`: use the \
+             version that wrote it, or begin with an empty directory"
         )));
     }
     Ok(())
@@ -288,87 +385,6 @@ fn read_overview(database: &Database) -> Result<Overview, redb::Error> {
         overview.names.push((ItemId(item.value()), name.value().into()));
     }
     Ok(overview)
-}
-
-fn write_customers(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
-    let mut profiles = transaction.open_table(PROFILES)?;
-    let mut row = Vec::with_capacity(2_048);
-    for (key, hot) in &layer.profiles {
-        row.clear();
-        row.extend_from_slice(&hot.data_key.0);
-        codec::encode_profile(&hot.profile, &mut row);
-        profiles.insert(key.0, &row[..])?;
-    }
-    let mut aliases = transaction.open_table(ALIASES)?;
-    let mut others = transaction.open_table(HOLDERS)?;
-    for (hash, holders) in &layer.aliases {
-        if let Some(first) = holders.all().first() {
-            aliases.insert(hash.0, first.0)?;
-        }
-        if let Holders::Several(_) = holders {
-            others.insert(hash.0, &holders.write_others()[..])?;
-        }
-    }
-    let mut names = transaction.open_table(NAMES)?;
-    for (item, name) in &layer.names {
-        names.insert(item.0, &**name)?;
-    }
-    Ok(())
-}
-
-fn write_events(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
-    let mut events = transaction.open_table(EVENTS)?;
-    let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
-    for (id, (content, at)) in &layer.events {
-        events.insert(id.0, (*content, at.0))?;
-        by_time.insert((at.0, id.0), ())?;
-    }
-    Ok(())
-}
-
-fn forget_events(transaction: &WriteTransaction, before: Timestamp) -> Result<(), redb::Error> {
-    let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
-    let mut old = Vec::new();
-    for row in by_time.range(..(before.0, 0))?.take(FORGET_LEN_MAX) {
-        old.push(row?.0.value());
-    }
-    let mut events = transaction.open_table(EVENTS)?;
-    for at in old {
-        by_time.remove(at)?;
-        events.remove(at.1)?;
-    }
-    Ok(())
-}
-
-fn write_totals(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
-    let mut tallies = transaction.open_table(TALLIES)?;
-    for ((offer, channel), tally) in &layer.tallies.offers {
-        tallies.insert((offer.0, channel.0), counts_of(tally))?;
-    }
-    let mut budgets = transaction.open_table(BUDGETS)?;
-    for ((offer, bucket), count) in &layer.budgets {
-        budgets.insert((offer.0, *bucket), count)?;
-    }
-    let mut meta = transaction.open_table(META)?;
-    let all = &layer.tallies;
-    let totals = [
-        all.exposed[0] as i64,
-        all.exposed[1] as i64,
-        all.converted[0] as i64,
-        all.converted[1] as i64,
-        all.revenue[0],
-        all.revenue[1],
-    ];
-    for (total, name) in totals.into_iter().zip(TOTALS) {
-        meta.insert(name, total)?;
-    }
-    meta.insert("tallies_version", all.version as i64)?;
-    meta.insert("sequence", layer.sequence as i64)?;
-    Ok(())
-}
-
-fn counts_of(t: &Tally) -> Counts {
-    (t.eligible, t.decided, t.trials, t.positives, t.impressions, t.declines, t.revenue)
 }
 
 fn tally_of((eligible, decided, trials, positives, impressions, declines, revenue): Counts) -> Tally {

@@ -1,7 +1,7 @@
 //! Changes that are made together: worked out on copies, put in memory only
 //! when the log has them. The same code applies a record live and on replay.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use crate::customer;
@@ -11,12 +11,15 @@ use crate::domain::{
 };
 
 use super::{
-    DecisionRecord, Eligible, HotProfile, StoreError, budgets,
+    Due, Eligible, Erasure, HotProfile, MergeCause, StoreError, budgets,
     budgets::{Presentation, Sign},
     holders::Holders,
+    merge::Move,
     overlay::Layer,
     seal::DataKey,
     shared::Shared,
+    timeline::Noted,
+    unions::{HOPS_MAX, Unions},
 };
 
 /// Outcomes that make the budget unit of a presentation permanent.
@@ -33,14 +36,31 @@ pub(super) struct Group {
     pub names: HashMap<ItemId, Arc<str>>,
     /// Keys of customers made here.
     pub keys: Vec<(CustomerKey, DataKey)>,
+    /// What happened to customers.
+    pub timeline: HashMap<CustomerKey, Vec<Noted>>,
+    /// INVARIANT: an erasure is alone in its group.
+    pub erased: Option<Arc<Erasure>>,
+    /// Identities that nobody holds any more.
+    pub forgotten: HashSet<IdentityHash>,
     pub records: u64,
     effects: Vec<Effect>,
     /// What happened to customers who are watched.
-    happened: HashMap<CustomerKey, Vec<Arc<Event>>>,
+    pub happened: HashMap<CustomerKey, Vec<Arc<Event>>>,
+    /// Customers who are watched since others who were became them.
+    pub watched: HashSet<CustomerKey>,
+    /// What merges changed.
+    pub unions: Unions,
+    /// What the ledger and the watchers must follow, in order.
+    pub moves: Vec<Move>,
+    /// What led to each merge.
+    pub merged: Vec<MergeCause>,
+    /// How many merges were taken back.
+    pub parted: u64,
     /// Pairs of decisions; not in the tallies yet.
     pub eligible: Vec<Eligible>,
-    decided: Vec<(OfferId, ChannelId)>,
-    units: Vec<Unit>,
+    pub decided: Vec<(OfferId, ChannelId)>,
+    due: Vec<Due>,
+    pub units: Vec<Unit>,
     /// Pairs whose counts were set, not added to.
     recounted: BTreeSet<(OfferId, ChannelId)>,
 }
@@ -55,7 +75,7 @@ pub(super) struct Staged {
 }
 
 /// What happens to the budget unit of a presentation.
-enum Unit {
+pub(super) enum Unit {
     Confirm(Presentation, Sign),
     /// It was confirmed before, and reached somebody now.
     Reached(DecisionId, OfferId),
@@ -85,17 +105,33 @@ impl Changed {
 }
 
 impl Group {
-    /// The working copy of a customer, if there is such a customer.
+    /// The working copy of a customer, or of who lives on for it, if there is
+    /// such a customer.
     pub fn stage(&mut self, shared: &Shared, key: CustomerKey) -> Result<Option<&mut Staged>, StoreError> {
-        let staged = match self.customers.entry(key) {
-            Entry::Occupied(staged) => staged.into_mut(),
-            Entry::Vacant(vacant) => {
-                let Some(hot) = shared.load(key)? else { return Ok(None) };
-                let (profile, data_key) = (hot.profile.clone(), hot.data_key.clone());
-                vacant.insert(Staged { profile, data_key, touched: false, applied: 0 })
+        let live = self.live(shared, key)?;
+        Ok(live.and_then(|key| self.customers.get_mut(&key)))
+    }
+
+    /// Who lives on for a customer: whose working copy there is now.
+    pub fn live(&mut self, shared: &Shared, mut key: CustomerKey) -> Result<Option<CustomerKey>, StoreError> {
+        for _ in 0..HOPS_MAX {
+            if self.customers.contains_key(&key) {
+                return Ok(Some(key));
             }
-        };
-        Ok(Some(staged))
+            if let Some(Some(redirect)) = self.unions.redirects.get(&key) {
+                key = redirect.to;
+                continue;
+            }
+            let Some(hot) = shared.load(key)? else { return Ok(None) };
+            if hot.profile.key == key {
+                let (profile, data_key) = (hot.profile.clone(), hot.data_key.clone());
+                self.customers.insert(key, Staged { profile, data_key, touched: false, applied: 0 });
+                return Ok(Some(key));
+            }
+            // the group may know of a later merge
+            key = hot.profile.key;
+        }
+        Err(StoreError::Corrupt("following merged customers: they lead in a ring; restore from a copy".to_owned()))
     }
 
     /// Who holds an identity.
@@ -127,22 +163,39 @@ impl Group {
         self.customers.insert(key, Staged { profile, data_key, touched: true, applied: 0 });
     }
 
-    /// Applies an event of a customer, or of nobody.
+    /// Applies an event of a customer, or of nobody, and notes it.
     pub fn apply(&mut self, shared: &Shared, owner: Option<CustomerKey>, event: &Event) -> Result<(), StoreError> {
+        if let Some(key) = owner
+            && let Some(live) = self.live(shared, key)?
+        {
+            self.timeline.entry(live).or_default().push(Noted::event(event));
+        }
+        self.apply_quietly(shared, owner, event)
+    }
+
+    /// Applies an event that is not noted.
+    pub fn apply_quietly(
+        &mut self,
+        shared: &Shared,
+        owner: Option<CustomerKey>,
+        event: &Event,
+    ) -> Result<(), StoreError> {
         let Some(key) = owner else {
             self.apply_anonymous(event);
             return Ok(());
         };
         let Some(staged) = self.stage(shared, key)? else { return Ok(()) };
+        let key = staged.profile.key;
         let confirms = confirms(&staged.profile, event);
         let effects = customer::apply(&mut staged.profile, event);
         staged.touched = true;
         staged.applied += 1;
+        self.due.extend(Due::of(key, event, &effects));
         self.effects.extend(effects);
-        if shared.watchers.watched(key) {
+        if shared.watchers.watched(key) || self.watched.contains(&key) {
             self.happened.entry(key).or_default().push(Arc::new(event.clone()));
         }
-        self.move_unit(event, owner, confirms);
+        self.move_unit(event, Some(key), confirms);
         Ok(())
     }
 
@@ -177,33 +230,6 @@ impl Group {
         }
     }
 
-    /// Applies what a decision changes by itself.
-    pub fn apply_decision(&mut self, shared: &Shared, decision: &Decided<'_>) -> Result<(), StoreError> {
-        let record = decision.record;
-        self.decided.extend(record.winners.iter().map(|w| (w.offer, w.channel)));
-        for winner in record.winners.iter().filter(|w| w.counts_now) {
-            let presentation = PresentationRef {
-                decision: record.id,
-                customer: decision.customer,
-                offer: winner.offer,
-                channel: winner.channel,
-                expires_at: winner.reserved_until.unwrap_or(record.now),
-            };
-            match decision.customer {
-                Some(_) => self.apply(shared, decision.customer, &decided_event(record, presentation))?,
-                None => {
-                    let (decision, offer, until) = (record.id, winner.offer, presentation.expires_at);
-                    self.units.push(Unit::Confirm(Presentation { decision, offer, until }, Sign::Decided));
-                }
-            }
-        }
-        let (Some(holdout), Some(key)) = (record.exposed, decision.customer) else { return Ok(()) };
-        if self.stage(shared, key)?.is_some_and(|staged| staged.profile.exposed_at.is_none()) {
-            self.apply(shared, Some(key), &own_event(record, EventKind::Exposed { holdout }))?;
-        }
-        Ok(())
-    }
-
     /// The counts of these pairs were set: they are to be stored.
     pub fn recounted(&mut self, pairs: impl Iterator<Item = (OfferId, ChannelId)>) {
         self.recounted.extend(pairs);
@@ -232,21 +258,43 @@ impl Group {
         let mut units: HashMap<_, _> = self.units.iter().filter_map(|unit| settle(shared, unit)).collect();
         let limited = self.decided.iter().filter(|(offer, _)| shared.ledger.budgets().knows(*offer));
         units.extend(limited.map(|(offer, _)| ((*offer, budgets::KNOWN), 0)));
+        if let Some(erasure) = &self.erased {
+            // before the profile is gone, so that nothing brings it back
+            shared.tombstones.add(erasure);
+        }
         let layer = Layer {
             sequence,
             records: self.records,
             profiles: profiles.iter().map(|(hot, _)| (hot.profile.key, Arc::clone(hot))).collect(),
+            keys: self.keys.into_iter().collect(),
+            timeline: self.timeline,
+            erased: self.erased.iter().cloned().collect(),
+            forgotten: self.forgotten.clone(),
             aliases: self.aliases.clone(),
             events: self.events,
             names: self.names,
             tallies: Tallies { offers: counts.collect(), ..totals(tallies) },
+            due: self.due,
             budgets: units,
+            unions: self.unions.clone(),
             keys_made: shared.journals.made(),
         };
         shared.overlay.add(layer);
         profiles.iter().for_each(|(hot, _)| shared.hot.put(Arc::clone(hot)));
+        self.moves.iter().for_each(|one| follow(shared, *one));
+        for cause in &self.merged {
+            shared.counters.merges[*cause as usize - 1].fetch_add(1, Relaxed);
+        }
+        shared.counters.merges_undone.fetch_add(self.parted, Relaxed);
         for (hash, holders) in self.aliases {
-            shared.aliases.give(hash, holders);
+            match self.unions.moved.contains(&hash) {
+                true => shared.aliases.hand_over(hash, holders),
+                false => shared.aliases.give(hash, holders),
+            }
+        }
+        self.forgotten.iter().for_each(|hash| shared.aliases.take(*hash));
+        for key in self.erased.iter().flat_map(|erasure| &erasure.customers) {
+            shared.forget(*key);
         }
         // after the profiles, so that who is told finds them
         let told = profiles.iter().map(|(hot, applied)| (hot.profile.key, *applied));
@@ -255,10 +303,23 @@ impl Group {
     }
 }
 
-/// A decision and whose it was.
-pub(super) struct Decided<'a> {
-    pub record: &'a DecisionRecord,
-    pub customer: Option<CustomerKey>,
+/// Lets everything that goes by the customer follow a move. INVARIANT: the
+/// profiles it leads to are in memory.
+fn follow(shared: &Shared, one: Move) {
+    match one {
+        Move::Unite(absorbed, survivor) => {
+            let version = shared.hot.peek(survivor).map_or(0, |hot| hot.profile.version);
+            shared.ledger.unite(absorbed, (survivor, version));
+            shared.redirects.put(absorbed, survivor);
+            shared.hot.remove(absorbed);
+            shared.watchers.unite(absorbed, survivor);
+        }
+        Move::Part(survivor, absorbed) => {
+            shared.redirects.take_back(absorbed);
+            shared.ledger.part(survivor, absorbed);
+            shared.watchers.part(survivor, absorbed);
+        }
+    }
 }
 
 fn settle(shared: &Shared, unit: &Unit) -> Option<((OfferId, i64), u64)> {
@@ -313,24 +374,4 @@ pub(super) fn sign_of(profile: &Profile, decision: DecisionId, offer: OfferId) -
 /// Whether an outcome shows that a visitor without a profile was reached.
 pub(super) fn reaches_anonymous(outcome: OutcomeType) -> bool {
     matches!(outcome, OutcomeType::Impression | OutcomeType::Handoff)
-}
-
-fn decided_event(record: &DecisionRecord, presentation: PresentationRef) -> Event {
-    let kind = EventKind::Outcome {
-        presentation,
-        outcome: OutcomeType::Decided,
-        reason: Default::default(),
-        value: None,
-        note: "".into(),
-        agent: "".into(),
-        call: "".into(),
-        purpose: crate::domain::Purpose::Marketing,
-    };
-    own_event(record, kind)
-}
-
-/// An event that a decision stands for. The decision's own record makes it
-/// happen once, so it needs no id of its own.
-fn own_event(record: &DecisionRecord, kind: EventKind) -> Event {
-    Event { id: EventId(record.id.0), at: record.now, received_at: record.now, identities: Vec::new(), kind }
 }

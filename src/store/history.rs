@@ -3,19 +3,23 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use tokio::sync::oneshot;
 
 use crate::domain::{CustomerKey, DecisionId, Pauses, Tallies, Timestamp};
 
 use super::{
-    HotProfile, StoreError, StoredDecision,
+    HotProfile, Store, StoreError, StoredDecision,
     appender::Place,
+    blocking,
     codec::{self, DecodedDecision},
     frames::{self, DecisionFrame},
     log::{LogReader, LogRecord, Position, RecordKind, Segment, read_at},
     recent::Versions,
     seal::DataKey,
     shared::Shared,
-    writer::Located,
+    writer::{Command, Located},
 };
 
 /// How far the times of records and of their decisions may differ, microseconds.
@@ -24,6 +28,61 @@ const SLACK_US: i64 = 10 * 60 * 1_000_000;
 /// Where the log of a data directory is.
 pub(super) fn log_dir(dir: &Path) -> PathBuf {
     dir.join("log")
+}
+
+impl Store {
+    /// Reads a decision back, also one that is still queued.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn decision(&self, id: DecisionId) -> Result<Option<StoredDecision>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        if !self.send(Command::Locate { id, reply }).await {
+            return Err(StoreError::Closed);
+        }
+        let located = answer.await.map_err(|_| StoreError::Closed)?;
+        let shared = Arc::clone(&self.shared);
+        blocking(move || read(&shared, id, &located)).await
+    }
+
+    /// Visits decisions made in `[from, until)` in order of the log until the
+    /// visitor answers false. Blocking.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn scan_decisions(
+        &self,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        visit: &mut dyn FnMut(StoredDecision) -> bool,
+    ) -> Result<(), StoreError> {
+        let (reply, answer) = channel();
+        if !self.writer.send(Command::Flush(reply)) {
+            return Err(StoreError::Closed);
+        }
+        let segments = answer.recv().map_err(|_| StoreError::Closed)?;
+        let first = from.unwrap_or(Timestamp(i64::MIN));
+        let near = near(&segments, first, until.unwrap_or(Timestamp(i64::MAX)));
+        scan(&self.shared, &near, &Wanted { from, until, ..Wanted::default() }, visit)
+    }
+
+    /// Visits the decisions of customers in order of the log until the visitor
+    /// answers false. Blocking.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn scan_decisions_of(
+        &self,
+        customers: &[CustomerKey],
+        visit: &mut dyn FnMut(StoredDecision) -> bool,
+    ) -> Result<(), StoreError> {
+        let (reply, answer) = channel();
+        if !self.writer.send(Command::Flush(reply)) {
+            return Err(StoreError::Closed);
+        }
+        let segments = answer.recv().map_err(|_| StoreError::Closed)?;
+        scan(&self.shared, &segments, &Wanted { customers, ..Wanted::default() }, visit)
+    }
 }
 
 /// Reads a decision that the writer located. Blocking.
@@ -36,7 +95,7 @@ pub(super) fn read(shared: &Shared, id: DecisionId, located: &Located) -> Result
     }
     let made = Timestamp::from_millis(i64::try_from(id.unix_ms()).unwrap_or(i64::MAX));
     let mut found = None;
-    let wanted = Wanted { id: Some(id), from: None, until: None };
+    let wanted = Wanted { id: Some(id), ..Wanted::default() };
     scan(shared, &near(&located.segments, made, made), &wanted, &mut |decision| {
         found = Some(decision);
         false
@@ -53,12 +112,13 @@ fn read_place(shared: &Shared, place: Place, versions: &Versions) -> Result<Opti
     let key = data_key(shared, frame.customer)?;
     let decoded = frame.whole(&record, key.as_ref())?;
     let Some(tallies) = versions.get(decoded.record.model_version) else { return Ok(None) };
+    let erased = frame.customer.is_some() && key.is_none();
     let customer = match (place.profile, key) {
         (Some(position), Some(key)) => Some(read_profile(&dir, position, &key)?),
         _ => None,
     };
     let pauses = place.pauses.map(|position| read_pauses(&dir, position)).transpose()?;
-    Ok(Some(stored(decoded, customer, pauses, tallies)))
+    Ok(Some(StoredDecision { erased, ..stored(decoded, customer, pauses, tallies) }))
 }
 
 /// The decision with what it read; without pauses that it did read it says so.
@@ -71,7 +131,7 @@ fn stored(
     let version = decoded.record.pauses.version;
     let pauses_known = pauses.is_some() || version == 0;
     let pauses = pauses.unwrap_or_else(|| Arc::clone(&decoded.record.pauses));
-    StoredDecision { record: decoded.into_record(customer, pauses), tallies, pauses_known }
+    StoredDecision { record: decoded.into_record(customer, pauses), tallies, pauses_known, erased: false }
 }
 
 fn read_pauses(dir: &Path, position: Position) -> Result<Arc<Pauses>, StoreError> {
@@ -86,9 +146,9 @@ fn read_profile(dir: &Path, position: Position, key: &DataKey) -> Result<Arc<Hot
 }
 
 /// What opens a record; `None` when it was destroyed.
-fn data_key(shared: &Shared, customer: Option<CustomerKey>) -> Result<Option<DataKey>, StoreError> {
+pub(super) fn data_key(shared: &Shared, customer: Option<CustomerKey>) -> Result<Option<DataKey>, StoreError> {
     let Some(customer) = customer else { return Ok(Some(shared.store_key.clone())) };
-    Ok(shared.load(customer)?.map(|hot| hot.data_key.clone()))
+    shared.data_key(customer)
 }
 
 /// The segments that may hold decisions made in a time, with the one before
@@ -106,15 +166,19 @@ pub(super) fn near(segments: &[Segment], from: Timestamp, until: Timestamp) -> V
 
 /// Which decisions are visited.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub id: Option<DecisionId>,
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// Only those of these; empty for all.
+    pub customers: &'a [CustomerKey],
 }
 
-impl Wanted {
-    fn has(&self, id: DecisionId, at: Timestamp) -> bool {
-        self.id.is_none_or(|wanted| wanted == id)
+impl Wanted<'_> {
+    fn has(&self, (id, customer): (DecisionId, Option<CustomerKey>), at: Timestamp) -> bool {
+        let whose = self.customers.is_empty() || customer.is_some_and(|key| self.customers.contains(&key));
+        whose
+            && self.id.is_none_or(|wanted| wanted == id)
             && self.from.is_none_or(|from| at >= from)
             && self.until.is_none_or(|until| at < until)
     }
@@ -124,7 +188,7 @@ impl Wanted {
 pub(super) fn scan(
     shared: &Shared,
     segments: &[Segment],
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     visit: &mut dyn FnMut(StoredDecision) -> bool,
 ) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(()) };
@@ -170,7 +234,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn step(&mut self, record: &LogRecord<'_>, wanted: &Wanted) -> Result<Option<StoredDecision>, StoreError> {
+    fn step(&mut self, record: &LogRecord<'_>, wanted: &Wanted<'_>) -> Result<Option<StoredDecision>, StoreError> {
         if record.position.segment != self.segment {
             self.segment = record.position.segment;
             self.profiles.clear();
@@ -191,7 +255,7 @@ impl Scan<'_> {
             }
             RecordKind::Decision => {
                 let frame = DecisionFrame::read(record)?;
-                if wanted.has(frame.id, record.time) {
+                if wanted.has((frame.id, frame.customer), record.time) {
                     return self.decision(record, &frame).map(Some);
                 }
             }
@@ -202,6 +266,7 @@ impl Scan<'_> {
 
     fn decision(&self, record: &LogRecord<'_>, frame: &DecisionFrame<'_>) -> Result<StoredDecision, StoreError> {
         let key = data_key(self.shared, frame.customer)?;
+        let erased = frame.customer.is_some() && key.is_none();
         let decoded = frame.whole(record, key.as_ref())?;
         let customer = match (decoded.customer, key) {
             (Some((_, hash)), Some(key)) => {
@@ -213,6 +278,6 @@ impl Scan<'_> {
         // the exact version is gone only with the segment that had it
         let tallies = self.versions.nearest(decoded.record.model_version).unwrap_or_default();
         let pauses = self.pauses.get(&decoded.record.pauses.version).cloned();
-        Ok(stored(decoded, customer, pauses, tallies))
+        Ok(StoredDecision { erased, ..stored(decoded, customer, pauses, tallies) })
     }
 }

@@ -18,8 +18,9 @@ pub const HOLDERS_MAX: usize = 100;
 const KEY_BYTES: usize = 16;
 
 /// The customers that hold an identity, in the order in which they got it.
-/// INVARIANT: at least one, at most [`HOLDERS_MAX`], each once; none is ever
-/// taken out.
+/// INVARIANT: at least one, at most [`HOLDERS_MAX`], each once; one is taken out
+/// only where a merge, or taking it back, puts another in its place, and when it
+/// is erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Holders {
     One(CustomerKey),
@@ -57,6 +58,34 @@ impl Holders {
     pub fn with(&self, key: CustomerKey) -> Option<Self> {
         let keys = self.all();
         (keys.len() < HOLDERS_MAX).then(|| Holders::Several(keys.iter().copied().chain([key]).collect()))
+    }
+
+    /// Without these; `None` when nobody is left.
+    pub fn without(&self, gone: &[CustomerKey]) -> Option<Self> {
+        let left: Vec<_> = self.all().iter().copied().filter(|key| !gone.contains(key)).collect();
+        match *left {
+            [] => None,
+            [key] => Some(Holders::One(key)),
+            _ => Some(Holders::Several(left.into())),
+        }
+    }
+
+    /// With others in the place of some, each once.
+    pub fn map(self, live: impl Fn(CustomerKey) -> CustomerKey) -> Self {
+        if self.all().iter().all(|key| live(*key) == *key) {
+            return self;
+        }
+        let mut keys: Vec<CustomerKey> = Vec::with_capacity(self.all().len());
+        for key in self.all() {
+            let key = live(*key);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        match *keys {
+            [key] => Holders::One(key),
+            _ => Holders::Several(keys.into()),
+        }
     }
 
     /// Who holds both; `None` for nobody.
@@ -134,6 +163,33 @@ pub(super) fn resolve<E>(
 }
 
 impl Store {
+    /// What the identities stand for, as far as memory knows.
+    pub fn resolve_hot(&self, identities: &[Identity]) -> Resolved {
+        match self.shared.aliases.resolve(identities) {
+            // while a merge moves identities, some may name who was taken in
+            Resolved::Ambiguous => {
+                self.shared.aliases.resolve_with(identities, |holders| self.shared.live_holders(holders))
+            }
+            known => known,
+        }
+    }
+
+    /// What the identities stand for. Never [`Resolved::NotLoaded`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn resolve(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
+        match self.resolve_hot(identities) {
+            Resolved::NotLoaded => {}
+            known => return Ok(known),
+        }
+        let (identities, shared) = (identities.to_vec(), Arc::clone(&self.shared));
+        blocking(move || {
+            resolve(&identities, |identity| Ok(shared.holders(identity.hash)?.map(|h| shared.live_holders(h))))
+        })
+        .await
+    }
+
     /// Everybody who holds an identity, at most [`HOLDERS_MAX`].
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
-use crate::domain::{CustomerKey, Interaction, ItemTouch, Profile, Value};
+use crate::domain::{
+    CustomerKey, Preference, Profile, RecordChange, StoredSeries, Value, profile::SeriesState, series::FeedValue,
+};
 
 use super::{HotProfile, Store, sampled::SampledMap};
 
@@ -62,6 +64,14 @@ impl HotMap {
         self.profiles.put(key, profile, bytes);
     }
 
+    /// Takes a profile out; no load that began before is kept.
+    pub fn remove(&self, key: CustomerKey) {
+        self.profiles.remove_after(&key, || {
+            // an older load is refused from here on
+            self.shard(key).generation.fetch_add(1, SeqCst);
+        });
+    }
+
     /// To be taken before a load begins.
     pub fn ticket(&self, key: CustomerKey) -> LoadTicket {
         LoadTicket(self.shard(key).generation.load(SeqCst))
@@ -113,22 +123,54 @@ impl Store {
 
 /// Estimated heap of a profile in the map, bytes.
 fn heap_bytes(profile: &Profile) -> u64 {
-    let text = |bytes: usize| bytes + 8;
-    let identities: usize = profile.identities.iter().map(|i| size_of_val(i) + text(i.value.len())).sum();
+    let identities: usize = profile.identities.iter().map(|i| size_of_val(i) + text(&i.value)).sum();
     let attributes: usize =
         profile.attributes.iter().map(|a| size_of_val(a) + a.value.as_ref().map_or(0, value_bytes)).sum();
-    let consents: usize =
-        profile.consents.iter().map(|c| size_of_val(c) + text(c.source.len()) + text(c.proof.len())).sum();
-    let lists = profile.interactions.len() * size_of::<Interaction>()
-        + profile.items.len() * size_of::<ItemTouch>()
-        + size_of_val(&profile.stats[..]);
-    (ENTRY_BYTES + size_of::<HotProfile>() + identities + attributes + consents + lists) as u64
+    let consents: usize = profile.consents.iter().map(|c| size_of_val(c) + text(&c.source) + text(&c.proof)).sum();
+    let wishes: usize = profile.preferences.iter().map(|p| size_of_val(p) + preference_bytes(&p.preference)).sum();
+    let records: usize = profile.records.iter().map(|r| size_of_val(r) + record_bytes(&r.change)).sum();
+    let lists = size_of_val(&profile.interactions[..])
+        + size_of_val(&profile.items[..])
+        + size_of_val(&profile.stats[..])
+        + series_bytes(&profile.series);
+    let absorbed: usize =
+        profile.absorbed.iter().map(|o| size_of_val(o) + size_of_val(&o.stats[..]) + series_bytes(&o.series)).sum();
+    let known = identities + attributes + consents + wishes + records;
+    (ENTRY_BYTES + size_of::<HotProfile>() + known + lists + absorbed) as u64
+}
+
+/// What a text takes beside its pointer: nothing when empty.
+fn text(text: &str) -> usize {
+    if text.is_empty() { 0 } else { text.len() + 8 }
 }
 
 fn value_bytes(value: &Value) -> usize {
     match value {
-        Value::Text(text) => text.len() + 8,
-        Value::Set(texts) => texts.iter().map(|t| t.len() + 24).sum(),
+        Value::Text(value) => text(value),
+        Value::Set(texts) => texts.iter().map(|value| size_of_val(value) + text(value)).sum(),
         _ => 0,
     }
+}
+
+fn preference_bytes(preference: &Preference) -> usize {
+    match preference {
+        Preference::Language(Some(language)) => text(language),
+        _ => 0,
+    }
+}
+
+fn record_bytes(record: &RecordChange) -> usize {
+    let fields = record.fields.iter().flatten().map(|field| size_of_val(field) + value_bytes(&field.1));
+    text(&record.key) + fields.sum::<usize>()
+}
+
+fn series_bytes(series: &[StoredSeries]) -> usize {
+    let state = |state: &SeriesState| match state {
+        SeriesState::Sums(sums) => size_of_val(&sums[..]),
+        SeriesState::One(_, _, FeedValue::Text(value)) => text(value),
+        SeriesState::One(..) => 0,
+        SeriesState::Names(names) => names.iter().map(|name| size_of_val(name) + text(&name.name)).sum(),
+        SeriesState::Moments(moments) => size_of_val(&moments[..]),
+    };
+    series.iter().map(|one| size_of_val(one) + state(&one.state)).sum()
 }

@@ -42,28 +42,41 @@ impl IdentityHasher {
         CustomerKey(self.hash(b'c', kind, value))
     }
 
+    /// A customer's key for other systems: one that says nothing of the key.
+    pub fn outside(&self, customer: CustomerKey) -> u128 {
+        self.hash(b'o', IdentityTypeId::default(), &format!("{:032x}", customer.0))
+    }
+
+    /// The same for who comes back after so many erasures: another key, so that
+    /// nothing of before is ever taken for theirs.
+    pub fn customer_again(&self, kind: IdentityTypeId, value: &str, erasures: u32) -> CustomerKey {
+        CustomerKey(self.keyed_hash(&[b"a", &erasures.to_le_bytes(), &kind.0.to_le_bytes(), value.as_bytes()]))
+    }
+
     fn hash(&self, domain: u8, kind: IdentityTypeId, value: &str) -> u128 {
+        self.keyed_hash(&[&[domain], &kind.0.to_le_bytes(), value.as_bytes()])
+    }
+
+    fn keyed_hash(&self, parts: &[&[u8]]) -> u128 {
         let mut mac = self.keyed.clone();
-        mac.update(&[domain]);
-        mac.update(&kind.0.to_le_bytes());
-        mac.update(value.as_bytes());
+        parts.iter().for_each(|part| mac.update(part));
         let digest = mac.finalize().into_bytes();
         digest.iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
     }
 }
 
 /// Whose identities are, as far as memory knows. INVARIANT: an identity once
-/// given to a customer stays with that customer. A shared one may be given to
-/// others too, which memory knows before any other reader does; so a known one
-/// is never stale.
+/// given to a customer stays with that customer, but for merges, taking them back,
+/// and erasures. A shared one may be given to others too. Memory knows of all that
+/// before any other reader does; so a known one is never stale.
 pub(super) struct Aliases {
     known: SampledMap<IdentityHash, Holders>,
     unknown: SampledMap<IdentityHash, ()>,
     /// Counts the identities given away: a search that began before one must
     /// not be kept as "nobody's".
     given: AtomicU64,
-    /// Counts those that got one more holder: a search that began before one
-    /// must not be kept with the holders of then.
+    /// Counts those that got one more holder or another: a search that began
+    /// before one must not be kept with the holders of then.
     joined: AtomicU64,
 }
 
@@ -107,6 +120,20 @@ impl Aliases {
         });
     }
 
+    /// Takes an identity away from everybody.
+    pub fn take(&self, hash: IdentityHash) {
+        self.known.remove_after(&hash, || {
+            self.joined.fetch_add(1, SeqCst);
+        });
+    }
+
+    /// Gives an identity to others than before.
+    pub fn hand_over(&self, hash: IdentityHash, holders: Holders) {
+        // before the value, so that an older search is refused from here on
+        self.joined.fetch_add(1, SeqCst);
+        self.give(hash, holders);
+    }
+
     /// To be taken before a search begins.
     pub fn ticket(&self) -> Ticket {
         Ticket { given: self.given.load(SeqCst), joined: self.joined.load(SeqCst) }
@@ -127,7 +154,12 @@ impl Aliases {
 
     /// What the identities stand for, as far as memory knows.
     pub fn resolve(&self, identities: &[Identity]) -> Resolved {
-        let holders = |identity: &Identity| self.get(identity.hash).ok_or(());
+        self.resolve_with(identities, |holders| holders)
+    }
+
+    /// The same, of holders as `live` has them.
+    pub fn resolve_with(&self, identities: &[Identity], live: impl Fn(Holders) -> Holders) -> Resolved {
+        let holders = |identity: &Identity| self.get(identity.hash).map(|known| known.map(&live)).ok_or(());
         holders::resolve(identities, holders).unwrap_or(Resolved::NotLoaded)
     }
 }

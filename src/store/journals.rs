@@ -2,6 +2,7 @@
 //! layer that is being stored stay in the other, which is wiped afterwards. So
 //! a service that makes customers all the time wipes keys too.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -140,6 +141,15 @@ impl Journals {
         [Some(current), other.as_mut()].into_iter().flatten().filter(|j| !j.is_empty()).try_for_each(KeyJournal::reset)
     }
 
+    /// Overwrites the keys of erased customers in both, on disk.
+    pub fn erase(&self, customers: &HashSet<CustomerKey>) -> Result<(), StoreError> {
+        if customers.is_empty() {
+            return Ok(());
+        }
+        let state = self.lock();
+        [Some(&state.current), state.other.as_ref()].into_iter().flatten().try_for_each(|j| j.erase(customers))
+    }
+
     /// Keys in both.
     #[cfg(test)]
     pub fn len(&self) -> u64 {
@@ -174,6 +184,24 @@ mod tests {
             assert_eq!(journals.len(), 1, "round {round}");
             assert_eq!(Journals::open(dir.path()).unwrap().1, [key(2 * round + 1)]);
         }
+    }
+
+    #[test]
+    fn the_keys_of_the_erased_are_overwritten_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journals, _) = Journals::open(dir.path()).unwrap();
+        journals.append(&[key(1), key(2), key(3)]).unwrap();
+        journals.turn();
+        journals.append(&[key(4), key(5)]).unwrap();
+        journals.erase(&HashSet::from([CustomerKey(2), CustomerKey(5)])).unwrap();
+        let files: Vec<u8> = FILES.iter().flat_map(|file| std::fs::read(dir.path().join(file)).unwrap()).collect();
+        for n in 1..=5_u8 {
+            assert_eq!(files.windows(32).any(|w| w == [n; 32]), n != 2 && n != 5, "key {n}");
+        }
+        journals.append(&[key(6)]).unwrap();
+        let mut found = Journals::open(dir.path()).unwrap().1;
+        found.sort_by_key(|(customer, _)| *customer);
+        assert_eq!(found, [key(1), key(3), key(4), key(6)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! the file is overwritten and emptied, so that an erased key is nowhere.
 
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -113,6 +114,29 @@ impl KeyJournal {
             }
             Err(source) => Err(failed("emptying", &self.path, source)),
         }
+    }
+
+    /// Overwrites the keys of these customers with zeros, on disk; what is read
+    /// later passes over them.
+    ///
+    /// # Errors
+    /// The system refused; keys may still be there.
+    pub fn erase(&self, customers: &HashSet<CustomerKey>) -> Result<(), StoreError> {
+        let erase = || -> io::Result<()> {
+            let mut bytes = vec![0_u8; self.end() as usize];
+            self.file.read_exact_at(&mut bytes, 0)?;
+            let mut erased = false;
+            for (at, slot) in bytes.as_chunks::<SLOT_BYTES>().0.iter().enumerate() {
+                let owner = slot.first_chunk::<16>().map(|key| CustomerKey(u128::from_le_bytes(*key)));
+                if owner.is_some_and(|owner| customers.contains(&owner)) {
+                    self.file.write_all_at(&[0; SLOT_BYTES], (at * SLOT_BYTES) as u64)?;
+                    erased = true;
+                }
+            }
+            bytes.fill(0);
+            if erased { self.file.sync_data() } else { Ok(()) }
+        };
+        erase().map_err(|source| failed("overwriting a key in", &self.path, source))
     }
 
     /// Keys in the journal.

@@ -1,11 +1,14 @@
 //! Reservations and budgets of this process: what was decided and not yet seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{ChannelId, CustomerKey, DecisionId, OfferId, Reservation, Timestamp};
 
-use super::budgets::{Budgets, Presentation, Sign};
+use super::{
+    budgets::{Budgets, Presentation, Sign},
+    unions::HOPS_MAX,
+};
 
 /// Locks that the customers are spread over.
 const SHARDS: usize = 64;
@@ -14,6 +17,10 @@ pub const RESERVATIONS_MAX: usize = 256;
 /// A shard is swept for lapsed customers when it holds twice what the last
 /// sweep left, and at least this many.
 const SWEEP_LEN_MIN: usize = 1_024;
+/// Most merges that a shard remembers, the latest; only a decision that was
+/// under way during the merge needs to be told, so that forgetting older ones
+/// harms nobody.
+const MERGES_LEN_MAX: usize = 4_096;
 
 /// Reservations per customer and budget claims per offer, in sharded maps.
 #[derive(Debug)]
@@ -26,7 +33,25 @@ pub struct Ledger {
 struct Shard {
     reservations: HashMap<CustomerKey, Vec<Reservation>>,
     left_by_sweep: usize,
+    /// What merges changed for who read a profile of before.
+    merges: HashMap<CustomerKey, Merged>,
+    /// In order, to forget the oldest.
+    merged: VecDeque<CustomerKey>,
 }
+
+/// What a merge changed for a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Merged {
+    /// Taken in by this one.
+    Into(CustomerKey),
+    /// Took somebody in: a profile must have at least this version.
+    Since(u64),
+}
+
+/// Whose profile must be read again before anything is claimed: a merge came in
+/// between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAgain(pub CustomerKey);
 
 /// A budget to claim from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +73,7 @@ impl Default for Ledger {
 impl Ledger {
     /// The live reservations of a customer, appended to a buffer.
     pub fn reservations(&self, customer: CustomerKey, now: Timestamp, into: &mut Vec<Reservation>) {
-        let shard = self.shard(customer);
+        let (customer, shard) = self.live(customer);
         if let Some(held) = shard.reservations.get(&customer) {
             into.extend(held.iter().filter(|r| r.expires_at > now));
         }
@@ -63,22 +88,66 @@ impl Ledger {
         now: Timestamp,
         check: impl FnOnce(&[Reservation]) -> (Vec<Reservation>, R),
     ) -> R {
-        let mut shard = self.shard(customer);
-        shard.sweep_when_large(now);
-        let Some(held) = shard.reservations.get_mut(&customer) else {
-            let (mut added, answer) = check(&[]);
-            if !added.is_empty() {
-                added.truncate(RESERVATIONS_MAX);
-                shard.reservations.insert(customer, added);
-            }
-            return answer;
-        };
-        held.retain(|r| r.expires_at > now);
-        let (added, answer) = check(held);
-        for reservation in added {
-            hold(held, reservation);
+        let (customer, shard) = self.live(customer);
+        claim_in((shard, customer), now, check)
+    }
+
+    /// As [`Ledger::claim`], for a check that goes by a profile of this version.
+    ///
+    /// # Errors
+    /// A merge came in between: the profile to go by is another one now.
+    pub fn claim_by<R>(
+        &self,
+        (customer, version): (CustomerKey, u64),
+        now: Timestamp,
+        check: impl FnOnce(&[Reservation]) -> (Vec<Reservation>, R),
+    ) -> Result<R, ReadAgain> {
+        let shard = self.shard(customer);
+        match shard.merges.get(&customer) {
+            Some(Merged::Into(survivor)) => Err(ReadAgain(*survivor)),
+            Some(Merged::Since(needed)) if version < *needed => Err(ReadAgain(customer)),
+            _ => Ok(claim_in((shard, customer), now, check)),
         }
-        answer
+    }
+
+    /// All that two customers have reserved is the survivor's from now on, whose
+    /// profile has this version.
+    pub(crate) fn unite(&self, absorbed: CustomerKey, (survivor, version): (CustomerKey, u64)) {
+        // INVARIANT: both locks, in their order, so that nobody claims in between
+        let (from, to) = (shard_of(absorbed), shard_of(survivor));
+        let lock = |at: usize| self.customers[at].lock().unwrap_or_else(PoisonError::into_inner);
+        if from == to {
+            let mut shard = lock(from);
+            let moved = shard.give_up(absorbed, survivor);
+            return shard.take_over(survivor, version, moved);
+        }
+        let (first, second) = (lock(from.min(to)), lock(from.max(to)));
+        let (mut giving, mut taking) = if from < to { (first, second) } else { (second, first) };
+        let moved = giving.give_up(absorbed, survivor);
+        taking.take_over(survivor, version, moved);
+    }
+
+    /// Both are customers again. Whose reservations are whose is not known: both
+    /// hold all of them until they lapse, which may only show them less.
+    pub(crate) fn part(&self, survivor: CustomerKey, absorbed: CustomerKey) {
+        let held = self.shard(survivor).reservations.get(&survivor).cloned().unwrap_or_default();
+        let mut shard = self.shard(absorbed);
+        shard.merges.remove(&absorbed);
+        for reservation in held {
+            hold(shard.reservations.entry(absorbed).or_default(), reservation);
+        }
+    }
+
+    /// Who lives on for a customer, with the lock of that one.
+    fn live(&self, mut customer: CustomerKey) -> (CustomerKey, MutexGuard<'_, Shard>) {
+        for _ in 0..HOPS_MAX {
+            let shard = self.shard(customer);
+            match shard.merges.get(&customer) {
+                Some(Merged::Into(survivor)) => customer = *survivor,
+                _ => return (customer, shard),
+            }
+        }
+        (customer, self.shard(customer))
     }
 
     /// Whether a budget has room now.
@@ -131,13 +200,23 @@ impl Ledger {
     /// Takes the reservation of a presentation back.
     pub(crate) fn release_reservation(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
         let Some(customer) = customer else { return };
-        let mut shard = self.shard(customer);
+        let (customer, mut shard) = self.live(customer);
         if let Some(held) = shard.reservations.get_mut(&customer) {
             held.retain(|r| r.decision != decision || r.offer != offer);
             if held.is_empty() {
                 shard.reservations.remove(&customer);
             }
         }
+    }
+
+    /// Takes every reservation of a customer back, with its budget unit; a unit
+    /// that was seen stays. Answers how many.
+    pub(crate) fn forget(&self, customer: CustomerKey) -> usize {
+        let held = self.shard(customer).reservations.remove(&customer).unwrap_or_default();
+        for reservation in &held {
+            let _ = self.budgets.release(reservation.decision, reservation.offer);
+        }
+        held.len()
     }
 
     /// Makes the budget unit of a presentation permanent (it was seen). The
@@ -156,19 +235,68 @@ impl Ledger {
 
     /// Puts a reservation back after a restart.
     pub(crate) fn restore(&self, customer: CustomerKey, reservation: Reservation) {
-        let mut shard = self.shard(customer);
+        let (customer, mut shard) = self.live(customer);
         hold(shard.reservations.entry(customer).or_default(), reservation);
     }
 
     fn shard(&self, customer: CustomerKey) -> MutexGuard<'_, Shard> {
-        // a keyed hash is spread evenly already
-        let at = (customer.0 as usize) % SHARDS;
         // a panic elsewhere leaves whole reservations behind: go on
-        self.customers[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.customers[shard_of(customer)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn shard_of(customer: CustomerKey) -> usize {
+    // a keyed hash is spread evenly already
+    (customer.0 as usize) % SHARDS
+}
+
+fn claim_in<R>(
+    (mut shard, customer): (MutexGuard<'_, Shard>, CustomerKey),
+    now: Timestamp,
+    check: impl FnOnce(&[Reservation]) -> (Vec<Reservation>, R),
+) -> R {
+    shard.sweep_when_large(now);
+    let Some(held) = shard.reservations.get_mut(&customer) else {
+        let (mut added, answer) = check(&[]);
+        if !added.is_empty() {
+            added.truncate(RESERVATIONS_MAX);
+            shard.reservations.insert(customer, added);
+        }
+        return answer;
+    };
+    held.retain(|r| r.expires_at > now);
+    let (added, answer) = check(held);
+    for reservation in added {
+        hold(held, reservation);
+    }
+    answer
+}
+
 impl Shard {
+    /// Whoever comes for this customer is sent to the one who took it in.
+    fn give_up(&mut self, absorbed: CustomerKey, survivor: CustomerKey) -> Vec<Reservation> {
+        self.remember(absorbed, Merged::Into(survivor));
+        self.reservations.remove(&absorbed).unwrap_or_default()
+    }
+
+    fn take_over(&mut self, survivor: CustomerKey, version: u64, moved: Vec<Reservation>) {
+        self.remember(survivor, Merged::Since(version));
+        for reservation in moved {
+            hold(self.reservations.entry(survivor).or_default(), reservation);
+        }
+    }
+
+    fn remember(&mut self, customer: CustomerKey, merged: Merged) {
+        if self.merges.insert(customer, merged).is_none() {
+            self.merged.push_back(customer);
+        }
+        if self.merged.len() > MERGES_LEN_MAX
+            && let Some(oldest) = self.merged.pop_front()
+        {
+            self.merges.remove(&oldest);
+        }
+    }
+
     fn sweep_when_large(&mut self, now: Timestamp) {
         if self.reservations.len() < SWEEP_LEN_MIN.max(2 * self.left_by_sweep) {
             return;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     StoreError,
@@ -31,21 +31,56 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<JoinHandle<()>, StoreError> {
 
 fn serve(shared: &Shared) {
     let mut failures = 0;
+    let mut sweep = Sweep::default();
     loop {
         let done = match shared.overlay.take(GATHER, GATHER_LEN) {
             Taken::Layer(layer) => mend(shared).and_then(|()| store_and_wipe(shared, &layer)),
             Taken::Mend => mend(shared),
+            Taken::Idle => Ok(()),
             Taken::Closed => return,
         };
         shared.store_failing.store(done.is_err() || shared.embedded.is_broken(), Relaxed);
         match done {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                failures = 0;
+                sweep.step_when_due(shared);
+            }
             Err(_) if shared.overlay.is_closing() && failures >= CLOSING_TRIES => return,
             Err(_) => {
                 shared.overlay.mend();
                 shared.overlay.pause(RETRY_MAX.min(RETRY_MIN * 2_u32.pow(failures.min(10))));
                 failures += 1;
             }
+        }
+    }
+}
+
+/// How often a step of the sweep of the timelines is made, at most.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Forgets entries of timelines that are too old or too many, step by step; a
+/// step looks at a bounded number of rows.
+#[derive(Default)]
+struct Sweep {
+    /// The customer to go on with.
+    from: u128,
+    stepped_at: Option<Instant>,
+}
+
+impl Sweep {
+    fn step_when_due(&mut self, shared: &Shared) {
+        if shared.overlay.is_closing() || self.stepped_at.is_some_and(|at| at.elapsed() < SWEEP_EVERY) {
+            return;
+        }
+        self.stepped_at = Some(Instant::now());
+        let before = shared.latest().plus_us(shared.config.timeline_kept_us.saturating_neg());
+        match shared.embedded.sweep_timelines(self.from, before) {
+            Ok((removed, next)) => {
+                shared.counters.timeline_swept.fetch_add(removed, Relaxed);
+                self.from = next.unwrap_or(0);
+            }
+            // the next access tells and mends it
+            Err(_) => self.from = 0,
         }
     }
 }
@@ -69,9 +104,12 @@ fn store_and_wipe(shared: &Shared, layer: &Layer) -> Result<(), StoreError> {
 /// journal stay.
 pub(super) fn store(shared: &Shared, layer: &Layer) -> Result<(), StoreError> {
     shared.embedded.store(layer, shared.latest())?;
+    let erased = layer.erased.iter().flat_map(|erasure| &erasure.customers).copied().collect();
+    shared.journals.erase(&erased)?;
     shared.materialised.fetch_max(layer.sequence, Relaxed);
     shared.journals.stored(layer.keys_made);
     shared.overlay.stored();
+    layer.erased.iter().for_each(|erasure| shared.erasing.done(erasure.id));
     shared.ledger.budgets().sweep(shared.latest());
     Ok(())
 }

@@ -6,13 +6,20 @@
 //! Reading order: `types`, `shared`, `writer`, `submit`, `group`, `appender`,
 //! `overlay`, `materialise`, `recovery`, `history`.
 
+mod analysis;
 mod appender;
 mod at_rest;
 mod bell;
 mod budgets;
 pub mod codec;
+mod decided;
+mod due;
 mod eligible;
 mod embedded;
+mod erase;
+mod follow;
+mod follow_piece;
+mod followed;
 mod frames;
 mod group;
 mod history;
@@ -22,54 +29,81 @@ mod identity;
 mod journals;
 pub mod key_journal;
 pub mod key_ring;
+mod known;
+mod layer_rows;
 pub mod ledger;
+mod linking;
 pub mod log;
 mod materialise;
+mod merge;
+mod merge_record;
+mod merges;
 mod modes;
 mod overlay;
 mod pairs;
 mod recent;
 mod recovery;
 mod revisions;
+mod row_seal;
 mod sampled;
 pub mod seal;
 mod shared;
+mod slots;
 mod submit;
 mod sync;
+mod timeline;
+mod timeline_pages;
+mod tombstones;
 mod types;
+mod unions;
 mod watchers;
+mod whose;
 mod writer;
+mod writer_publish;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::domain::{CustomerKey, DecisionId, Identity, IdentityHash, IdentityTypeId, ItemId, Tallies, Timestamp};
+use crate::domain::{CustomerKey, IdentityHash, IdentityTypeId, ItemId, Tallies, Timestamp};
 
 use appender::Appender;
 use bell::Queue;
 use embedded::Embedded;
-use history::Wanted;
 use journals::Journals;
 use log::{EventLog, Opened};
 use recent::{RecentDecisions, Versions};
 use recovery::Recovery;
-use shared::{DECISION_QUEUE_MAX, Secrets, Shared};
+use shared::{DECISION_QUEUE_MAX, Files, Secrets, Shared};
 use sync::SyncJob;
+use tombstones::Tombstones;
 use writer::{Command, Writer};
 
+pub use analysis::{BASES_KEPT_MAX, Membership, PeoplePiece, SegmentNames};
+pub use due::{Due, Looked};
 pub use eligible::{Eligible, PairTable};
+pub use embedded::EVENT_IDS_KEPT_US;
+pub use erase::{Erasure, NewErasure};
+pub use follow::{FOLLOWERS_MAX, Follower, NoFollow, Since};
+pub use follow_piece::{LogPiece, PIECE_BYTES_MAX, PIECE_RECORDS_MAX};
+pub use followed::{ChangeKind, ChangeKinds, Content, Followed};
 pub use holders::{HOLDERS_MAX, has_only};
 pub use ledger::Ledger;
+pub use linking::{LeftOut, Linking, NotLinked, TypeLinking};
+pub use merge::too_large_in_words as too_large;
+pub use merges::{MERGES_LISTED_MAX, Merge, MergeCause, UNDO_US};
 pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
+pub use timeline::{
+    TIMELINE_READ_MAX, TIMELINE_ROWS_MAX, TimelineCursor, TimelineEntry, TimelinePage, TimelineQuery, TimelineWhat,
+};
 pub use types::*;
 pub use watchers::{HAPPENINGS_WAITING_MAX, Happened, NoWatch, WATCHERS_MAX, WATCHERS_OF_ONE_MAX, Watcher};
 
@@ -116,30 +150,16 @@ impl Store {
         self.shared.hasher.identity(kind, value)
     }
 
-    /// What the identities stand for, as far as memory knows.
-    pub fn resolve_hot(&self, identities: &[Identity]) -> Resolved {
-        self.shared.aliases.resolve(identities)
-    }
-
-    /// What the identities stand for. Never [`Resolved::NotLoaded`].
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn resolve(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
-        match self.resolve_hot(identities) {
-            Resolved::NotLoaded => {}
-            known => return Ok(known),
-        }
-        let (identities, shared) = (identities.to_vec(), Arc::clone(&self.shared));
-        blocking(move || holders::resolve(&identities, |identity| shared.holders(identity.hash))).await
-    }
-
-    /// A profile in memory.
+    /// A profile in memory; of who was taken in, the one who lives on.
     pub fn hot(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
-        self.shared.hot.get(key)
+        self.shared.hot.get(key).or_else(|| match self.shared.redirects.live(key) {
+            live if live != key => self.shared.hot.get(live),
+            _ => None,
+        })
     }
 
-    /// A profile, loaded when it is not in memory; simultaneous misses load once.
+    /// A profile, loaded when it is not in memory; simultaneous misses load
+    /// once. Of who was taken in, the one who lives on.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -153,8 +173,7 @@ impl Store {
     /// Stores events in this order; answers once each has its strength.
     pub async fn record(&self, batch: Vec<Submission>) -> Vec<Receipt> {
         let len = batch.len();
-        let refused =
-            || vec![Receipt { status: ReceiptStatus::Exhausted, customer: None, version: 0, created: false }; len];
+        let refused = || vec![Receipt::without(ReceiptStatus::Exhausted); len];
         let (reply, answer) = oneshot::channel();
         if !self.send(Command::Record { batch, reply }).await {
             return refused();
@@ -182,41 +201,6 @@ impl Store {
             self.shared.counters.decisions_dropped.fetch_add(1, Relaxed);
         }
         sent
-    }
-
-    /// Reads a decision back, also one that is still queued.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub async fn decision(&self, id: DecisionId) -> Result<Option<StoredDecision>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        if !self.send(Command::Locate { id, reply }).await {
-            return Err(StoreError::Closed);
-        }
-        let located = answer.await.map_err(|_| StoreError::Closed)?;
-        let shared = Arc::clone(&self.shared);
-        blocking(move || history::read(&shared, id, &located)).await
-    }
-
-    /// Visits decisions made in `[from, until)` in order of the log until the
-    /// visitor answers false. Blocking.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub fn scan_decisions(
-        &self,
-        from: Option<Timestamp>,
-        until: Option<Timestamp>,
-        visit: &mut dyn FnMut(StoredDecision) -> bool,
-    ) -> Result<(), StoreError> {
-        let (reply, answer) = channel();
-        if !self.writer.send(Command::Flush(reply)) {
-            return Err(StoreError::Closed);
-        }
-        let segments = answer.recv().map_err(|_| StoreError::Closed)?;
-        let first = from.unwrap_or(Timestamp(i64::MIN));
-        let near = history::near(&segments, first, until.unwrap_or(Timestamp(i64::MAX)));
-        history::scan(&self.shared, &near, &Wanted { id: None, from, until }, visit)
     }
 
     /// The published tallies; changes at most every 50 ms. Every version that
@@ -271,6 +255,11 @@ impl Store {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let failing = self.shared.store_failing.load(Relaxed) || self.shared.sync_failing.load(Relaxed);
         !failing && !threads.is_empty() && !threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Log records that the embedded store does not have yet.
+    pub fn unmaterialised(&self) -> u64 {
+        self.shared.overlay.records()
     }
 
     /// Decisions waiting for the writer.
@@ -337,7 +326,11 @@ fn find(mut config: StoreConfig) -> Result<Found, StoreError> {
     config.reserve_us_max = overview.reserve_us.unwrap_or(config.reserve_us_max);
     // a tail that was lost with the power may be in the embedded store
     log.skip_to(overview.sequence + 1);
-    let shared = Arc::new(Shared::new(config, embedded, journals, &secrets));
+    let tombstones = Tombstones::new(embedded.tombstones()?);
+    // what an erasure left undone
+    let erased: HashSet<_> = keys.iter().map(|(key, _)| *key).filter(|key| tombstones.erased(*key).is_some()).collect();
+    journals.erase(&erased)?;
+    let shared = Arc::new(Shared::new(config, Files { embedded, journals }, tombstones, &secrets));
     shared.materialised.store(overview.sequence, Relaxed);
     segments.iter().filter_map(|s| s.last_time.max(s.first_time)).for_each(|at| shared.saw_time(at));
     shared.keep_names(overview.names.into_iter());
@@ -368,6 +361,7 @@ fn start_writer(
 ) -> Result<(Queue<Command>, JoinHandle<()>), StoreError> {
     let appender = Appender::new(found.log, Arc::clone(&published), found.shared.store_key.clone());
     appender.note(&found.shared);
+    found.shared.followers.wrote(appender.log.last_sequence());
     let mut versions = Versions::default();
     versions.add(published);
     let writer = Writer {

@@ -8,14 +8,17 @@ use std::time::Duration;
 use crate::domain::{ChannelId, CustomerKey, ItemId, OutcomeType, Reservation, Tallies};
 
 use super::{
-    DecisionRecord, StoreError, WinnerRecord,
+    DecisionRecord, Erasure, StoreError, WinnerRecord,
     budgets::{Presentation, Sign},
     codec,
+    decided::Decided,
     frames::{self, DecisionFrame},
-    group::{self, Decided, Group},
+    group::{self, Group},
     history::log_dir,
     log::{LogReader, LogRecord, RecordKind, Segment},
     materialise,
+    merge::Union,
+    merge_record::{self, ChangeBody, CustomerChange},
     overlay::Taken,
     seal::DataKey,
     shared::Shared,
@@ -92,6 +95,14 @@ impl Recovery<'_> {
                 self.group.apply_decision(self.shared, &decided)?;
                 self.group.records += 1;
             }
+            RecordKind::Customer => match Erasure::decode(record)? {
+                Some(erasure) => {
+                    self.put_in_memory()?;
+                    self.group.erase(self.shared, Arc::new(erasure))?;
+                    self.put_in_memory()?;
+                }
+                None => self.apply_change(record)?,
+            },
             RecordKind::Tallies => {
                 let version = codec::decode_tallies(record.payload)?.version;
                 self.tallies.version = self.tallies.version.max(version);
@@ -125,9 +136,12 @@ impl Recovery<'_> {
         };
         let known = self.group.stage(self.shared, key)?.map(|staged| staged.data_key.clone());
         // a key that is nowhere was destroyed: so is what it sealed
-        let Some(data_key) = known.clone().or_else(|| self.keys.get(&key).cloned()) else { return Ok(()) };
+        let erased = self.shared.tombstones.erased(key).is_some();
+        let kept = known.clone().or_else(|| self.keys.get(&key).filter(|_| !erased).cloned());
+        let Some(data_key) = kept else { return Ok(()) };
         let event = frames::event_body(record, &data_key)?;
         if known.is_none() {
+            self.group.keys.push((key, data_key.clone()));
             self.group.create(key, data_key);
         }
         for identity in &event.identities {
@@ -138,6 +152,23 @@ impl Recovery<'_> {
         self.group.events.insert(head.id, (head.content, event.received_at));
         self.group.records += 1;
         self.group.apply(self.shared, Some(key), &event)
+    }
+
+    /// Two customers who became one, or are two again.
+    fn apply_change(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        let head = merge_record::head(record)?;
+        // a key that is nowhere was destroyed: so is what it sealed
+        let Some(staged) = self.group.stage(self.shared, head.survivor)? else { return Ok(()) };
+        let ChangeBody { id, cause, reason, joined } = merge_record::body(record, &staged.data_key)?;
+        match head.change {
+            CustomerChange::Merge => {
+                let union = Union { id, at: record.time, cause, reason, joined };
+                self.group.merge(self.shared, (head.survivor, head.absorbed), &union)?;
+            }
+            CustomerChange::Undo => self.group.part(self.shared, (head.survivor, id), record.time)?,
+        }
+        self.group.records += 1;
+        Ok(())
     }
 
     /// Looks at a record that is in the embedded store for what is not.
@@ -162,8 +193,8 @@ impl Recovery<'_> {
             return Ok(());
         }
         let data_key = match head.customer {
-            Some(key) => match self.shared.load(key)? {
-                Some(hot) => hot.data_key.clone(),
+            Some(key) => match self.shared.data_key(key)? {
+                Some(data_key) => data_key,
                 None => return Ok(()),
             },
             None => self.shared.store_key.clone(),
@@ -175,7 +206,8 @@ impl Recovery<'_> {
             if seen {
                 ledger.budgets().restore_confirmed(&Presentation { decision, offer, until }, Sign::Seen);
             } else {
-                ledger.release_reservation(head.customer, decision, offer);
+                let live = |key| Ok::<_, StoreError>(self.shared.load(key)?.map_or(key, |hot| hot.profile.key));
+                ledger.release_reservation(head.customer.map(live).transpose()?, decision, offer);
                 ledger.budgets().restore_release(decision, offer);
             }
         }
@@ -190,6 +222,11 @@ impl Recovery<'_> {
         customer: Option<CustomerKey>,
         fresh: bool,
     ) -> Result<(), StoreError> {
+        // of who was taken in since, the one who lives on holds it
+        let customer = match customer {
+            Some(key) => Some(self.shared.load(key)?.map_or(key, |hot| hot.profile.key)),
+            None => None,
+        };
         for winner in &record.winners {
             let Some(until) = winner.reserved_until else { continue };
             // what lapsed before the log ends holds nothing any more; what is
@@ -197,7 +234,7 @@ impl Recovery<'_> {
             if !fresh && until <= self.shared.latest() {
                 continue;
             }
-            if let Some(key) = customer {
+            if let Some(key) = customer.filter(|key| self.shared.tombstones.erased(*key).is_none()) {
                 self.shared.ledger.restore(key, reservation(record, winner.offer, winner.channel, until));
             }
             let budgets = self.shared.ledger.budgets();

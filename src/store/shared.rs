@@ -5,19 +5,24 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::domain::{CustomerKey, EventId, IdentityHash, ItemId, Timestamp};
 
 use super::{
-    HotProfile, Ledger, StoreConfig, StoreError, StoreStats,
+    HotProfile, Ledger, Linking, MergeCause, NotLinked, StoreConfig, StoreError, StoreStats,
     embedded::Embedded,
+    erase,
+    follow::Followers,
     holders::Holders,
     hot::HotMap,
     identity::{Aliases, IdentityHasher},
     journals::Journals,
     overlay::Overlay,
     seal::DataKey,
+    tombstones::Tombstones,
+    unions::{Found, HOPS_MAX, Redirects},
     watchers::Watchers,
 };
 
@@ -40,12 +45,22 @@ pub(super) struct Shared {
     pub store_key: DataKey,
     pub hot: HotMap,
     pub aliases: Aliases,
+    /// Where customers went who were taken in.
+    pub redirects: Redirects,
+    /// What the rules say of identity types.
+    pub linking: ArcSwap<Linking>,
     pub overlay: Overlay,
     pub embedded: Embedded,
     pub ledger: Ledger,
     /// Who watches customers.
     pub watchers: Arc<Watchers>,
+    /// Who follows the log.
+    pub followers: Arc<Followers>,
     pub journals: Journals,
+    /// What stays of the erased.
+    pub tombstones: Tombstones,
+    /// Who waits for erasures.
+    pub erasing: erase::Waiting,
     pub names: RwLock<HashMap<ItemId, Arc<str>>>,
     pub counters: Counters,
     pub decision_room: Semaphore,
@@ -83,6 +98,12 @@ pub(super) struct Secrets {
     pub store: [u8; 32],
 }
 
+/// What lies in the data directory beside the log.
+pub(super) struct Files {
+    pub embedded: Embedded,
+    pub journals: Journals,
+}
+
 type Loading = Arc<OnceCell<Option<Arc<HotProfile>>>>;
 
 /// Counters of the store.
@@ -97,6 +118,14 @@ pub(super) struct Counters {
     pub exhausted: AtomicU64,
     /// Customers not kept as holders of an identity, for it has too many.
     pub holders_dropped: AtomicU64,
+    /// Entries of timelines forgotten, too old or too many.
+    pub timeline_swept: AtomicU64,
+    /// Merges of customers, by cause.
+    pub merges: [AtomicU64; MergeCause::ALL.len()],
+    /// Times customers did not become one, by reason.
+    pub merges_refused: [AtomicU64; NotLinked::ALL.len()],
+    /// Merges taken back.
+    pub merges_undone: AtomicU64,
     /// Profiles read from the overlay or the embedded store.
     pub loads: AtomicU64,
 }
@@ -111,22 +140,28 @@ impl Counters {
 }
 
 impl Shared {
-    pub fn new(config: StoreConfig, embedded: Embedded, journals: Journals, secrets: &Secrets) -> Self {
+    pub fn new(config: StoreConfig, files: Files, tombstones: Tombstones, secrets: &Secrets) -> Self {
+        let Files { embedded, journals } = files;
         Self {
             hasher: IdentityHasher::new(&secrets.identity),
             store_key: DataKey(secrets.store),
             hot: HotMap::new(config.hot_bytes_max),
             aliases: Aliases::new(),
+            redirects: Redirects::default(),
+            linking: ArcSwap::default(),
             overlay: Overlay::default(),
             embedded,
             ledger: Ledger::default(),
             watchers: Arc::default(),
+            followers: Arc::default(),
             names: RwLock::default(),
             counters: Counters::default(),
             decision_room: Semaphore::new(DECISION_QUEUE_MAX),
             decision_bytes: AtomicU64::new(0),
             record_room: Semaphore::new(WRITER_QUEUE_MAX),
             journals,
+            tombstones,
+            erasing: erase::Waiting::default(),
             loading: Mutex::default(),
             materialised: AtomicU64::new(0),
             latest_us: AtomicI64::new(i64::MIN),
@@ -141,28 +176,52 @@ impl Shared {
         }
     }
 
-    /// A profile from wherever it is. Blocking.
+    /// A profile from wherever it is; of who was taken in, the one who lives
+    /// on. Blocking.
     pub fn load(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
-        for _ in 0..LOAD_TRIES_MAX {
+        let mut key = self.redirects.live(key);
+        let mut last = None;
+        for _ in 0..LOAD_TRIES_MAX + HOPS_MAX {
             if let Some(hot) = self.hot.peek(key) {
                 return Ok(Some(hot));
             }
             let ticket = self.hot.ticket(key);
-            let Some(loaded) = self.read(key)? else { return Ok(None) };
-            if let Some(kept) = self.hot.put_loaded(loaded, ticket) {
-                return Ok(Some(kept));
+            self.counters.loads.fetch_add(1, Relaxed);
+            match self.find(key)? {
+                None => return Ok(None),
+                Some(Found::Moved(redirect)) => key = redirect.to,
+                Some(Found::Profile(loaded)) => match self.hot.put_loaded(Arc::clone(&loaded), ticket) {
+                    Some(kept) => return Ok(Some(kept)),
+                    None => last = Some(loaded),
+                },
             }
         }
         // INVARIANT: a profile that is being written is in the overlay
-        self.read(key)
+        Ok(last)
     }
 
-    /// INVARIANT: the overlay first. What leaves it is in the embedded store by then.
-    fn read(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
-        self.counters.loads.fetch_add(1, Relaxed);
-        match self.overlay.profile(key) {
-            Some(hot) => Ok(Some(hot)),
-            None => Ok(self.mended(self.embedded.profile(key))?.map(Arc::new)),
+    /// Holders, each as who lives on, as far as memory knows.
+    pub fn live_holders(&self, holders: Holders) -> Holders {
+        holders.map(|key| self.redirects.live(key))
+    }
+
+    /// Forgets what memory has of an erased customer.
+    pub fn forget(&self, key: CustomerKey) {
+        self.hot.remove(key);
+        self.ledger.forget(key);
+        self.watchers.end_of(key);
+        self.redirects.take_back(key);
+    }
+
+    /// A customer's data key, also of one that was merged into another; `None`
+    /// when it was destroyed. Blocking.
+    pub fn data_key(&self, key: CustomerKey) -> Result<Option<DataKey>, StoreError> {
+        if let Some(hot) = self.hot.peek(key) {
+            return Ok(Some(hot.data_key.clone()));
+        }
+        match self.overlay.data_key(key) {
+            Some(known) => Ok(known),
+            None => self.mended(self.embedded.data_key(key)),
         }
     }
 
@@ -204,7 +263,7 @@ impl Shared {
         }
         let ticket = self.aliases.ticket();
         let found = match self.overlay.holders(hash) {
-            Some(holders) => Some(holders),
+            Some(known) => known,
             None => self.mended(self.embedded.holders(hash))?,
         };
         self.aliases.found(hash, found.clone(), ticket);
@@ -278,9 +337,16 @@ impl Shared {
             fsync_us_max: counters.fsync_us_max.load(Relaxed),
             decisions_dropped: counters.decisions_dropped.load(Relaxed),
             exhausted: counters.exhausted.load(Relaxed),
+            timeline_swept: counters.timeline_swept.load(Relaxed),
             holders_dropped: counters.holders_dropped.load(Relaxed),
+            merges: counters.merges.each_ref().map(|counter| counter.load(Relaxed)),
+            merges_refused: counters.merges_refused.each_ref().map(|counter| counter.load(Relaxed)),
+            merges_undone: counters.merges_undone.load(Relaxed),
             watchers: self.watchers.len() as u64,
             watches_behind: self.watchers.behind(),
+            followers: self.followers.len() as u64,
+            followers_refused: self.followers.refused(),
+            followers_lag: self.followers.lag(),
             queue_len: waiting(&self.decision_room, DECISION_QUEUE_MAX) + waiting(&self.record_room, WRITER_QUEUE_MAX),
             unmaterialised: self.overlay.records(),
         }

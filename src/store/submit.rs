@@ -3,22 +3,25 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::domain::{
-    CustomerKey, Event, EventKind, IdentityHash, IdentityTypeId, Sharing, StoredIdentity, profile::IDENTITIES_MAX,
-    schema::VISITOR_TYPE,
+    CustomerKey, Event, EventKind, IdentityHash, MergeId, Sharing, StoredIdentity, Timestamp, profile::IDENTITIES_MAX,
 };
 
 use super::{
-    Receipt, ReceiptStatus, StoreError, Submission, Target,
+    LeftOut, MergeCause, Receipt, ReceiptStatus, StoreError, Submission, Target,
     appender::Appender,
     group::Group,
     holders::{self, Holders},
+    merge::{self, Union},
     seal::DataKey,
     shared::Shared,
+    whose::{self, Named, Plan, PlannedMerge},
 };
 
 /// Why a submission is not stored.
-enum Refusal {
+pub(super) enum Refusal {
     /// It was stored before.
     Known { owner: Option<CustomerKey>, conflict: bool },
     /// It cannot be stored.
@@ -43,43 +46,43 @@ struct Owner {
     /// Identities that become the customer's, with their hashes.
     new: Vec<(IdentityHash, StoredIdentity)>,
     created: bool,
+    /// Who becomes one with the customer before.
+    merges: Vec<PlannedMerge>,
+    left_out: Vec<LeftOut>,
+}
+
+/// A submission that was stored.
+struct Done {
+    customer: Option<CustomerKey>,
+    created: bool,
+    left_out: Vec<LeftOut>,
 }
 
 /// Appends one submission to the log and applies it to the group.
 pub(super) fn submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission: Submission) -> Receipt {
     match try_submit(shared, log, group, submission) {
-        Ok((owner, created)) => receipt(shared, group, ReceiptStatus::Recorded, owner, created),
+        Ok(done) => receipt(shared, group, ReceiptStatus::Recorded, done),
         Err(Refusal::Known { owner, conflict }) => {
             let status = if conflict { ReceiptStatus::Conflict } else { ReceiptStatus::Duplicate };
-            receipt(shared, group, status, owner, false)
+            receipt(shared, group, status, Done { customer: owner, created: false, left_out: Vec::new() })
         }
-        Err(Refusal::Wrong(why)) => receipt(shared, group, ReceiptStatus::Refused(why), None, false),
+        Err(Refusal::Wrong(why)) => Receipt::without(ReceiptStatus::Refused(why)),
         Err(Refusal::Later) => {
             shared.counters.exhausted.fetch_add(1, Relaxed);
-            receipt(shared, group, ReceiptStatus::Exhausted, None, false)
+            Receipt::without(ReceiptStatus::Exhausted)
         }
     }
 }
 
-fn receipt(
-    shared: &Shared,
-    group: &mut Group,
-    status: ReceiptStatus,
-    customer: Option<CustomerKey>,
-    created: bool,
-) -> Receipt {
-    let staged = customer.and_then(|key| group.stage(shared, key).ok().flatten());
+fn receipt(shared: &Shared, group: &mut Group, status: ReceiptStatus, done: Done) -> Receipt {
+    let staged = done.customer.and_then(|key| group.stage(shared, key).ok().flatten());
     let version = staged.map_or(0, |staged| staged.profile.version);
-    Receipt { status, customer, version, created }
+    Receipt { status, customer: done.customer, version, created: done.created, left_out: done.left_out }
 }
 
-fn try_submit(
-    shared: &Shared,
-    log: &mut Appender,
-    group: &mut Group,
-    submission: Submission,
-) -> Result<(Option<CustomerKey>, bool), Refusal> {
+fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission: Submission) -> Result<Done, Refusal> {
     let Submission { target, mut event, content, .. } = submission;
+    not_of_the_erased(shared, &target, &event)?;
     let known = match group.events.get(&event.id) {
         Some((known, _)) => Some(*known),
         None => shared.event(event.id)?,
@@ -88,26 +91,47 @@ fn try_submit(
         let owner = known_owner(shared, group, &target, &event)?;
         return Err(Refusal::Known { owner, conflict: known != content });
     }
-    let owner = find_owner(shared, group, &target, &event)?;
-    let Some(key) = owner.key else {
+    let Owner { key, new, created, merges, left_out } = find_owner(shared, group, &target, &event)?;
+    count(shared, &left_out);
+    let Some(mut key) = key else {
         log.event(None, &event, content)?;
         settle(group, &event, content);
         group.apply(shared, None, &event)?;
-        return Ok((None, false));
+        return Ok(Done { customer: None, created: false, left_out });
     };
+    for PlannedMerge { with, joined } in merges {
+        let id = merge_id(&event, with);
+        let cause = MergeCause::Identified;
+        let union = Union { id, at: event.received_at, cause, reason: Box::default(), joined };
+        key = merge::merge(shared, log, group, ((key, with), union))?;
+    }
     // the identities stand in the event, so that replay gives them again
-    event.identities = owner.new.iter().map(|(_, identity)| identity.clone()).collect();
-    let joined = joined(shared, group, &owner.new, key)?;
-    let data_key = if owner.created { DataKey::generate()? } else { data_key(shared, group, key)? };
+    event.identities = new.iter().map(|(_, identity)| identity.clone()).collect();
+    let joined = joined(shared, group, &new, key)?;
+    let data_key = if created { DataKey::generate()? } else { data_key(shared, group, key)? };
     log.event(Some((key, &data_key)), &event, content)?;
-    if owner.created {
+    if created {
         group.keys.push((key, data_key.clone()));
         group.create(key, data_key);
     }
     group.aliases.extend(joined);
     settle(group, &event, content);
     group.apply(shared, Some(key), &event)?;
-    Ok((Some(key), owner.created))
+    Ok(Done { customer: Some(key), created, left_out })
+}
+
+/// The same event makes the same merge, whatever the order of both.
+fn merge_id(event: &Event, with: CustomerKey) -> MergeId {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&event.id.0.to_le_bytes());
+    bytes[16..].copy_from_slice(&with.0.to_le_bytes());
+    MergeId(xxh3_128(&bytes))
+}
+
+fn count(shared: &Shared, left_out: &[LeftOut]) {
+    for one in left_out {
+        shared.counters.merges_refused[one.why as usize].fetch_add(1, Relaxed);
+    }
 }
 
 fn settle(group: &mut Group, event: &Event, content: u64) {
@@ -120,6 +144,34 @@ fn data_key(shared: &Shared, group: &mut Group, key: CustomerKey) -> Result<Data
         Some(staged) => Ok(staged.data_key.clone()),
         None => Err(Refusal::Wrong("the customer of this token is not known any more: ask again".to_owned())),
     }
+}
+
+/// Refuses what happened before somebody whom it names was erased: it would
+/// bring back what was to be forgotten. What happens later is of somebody new. An
+/// outcome belongs to the moment of its decision.
+fn not_of_the_erased(shared: &Shared, target: &Target, event: &Event) -> Result<(), Refusal> {
+    let refused = || {
+        let why = "erased: the customer was erased after this happened; it is not kept, do not send it again";
+        Refusal::Wrong(why.to_owned())
+    };
+    if let Target::Customer(key) = target
+        && shared.tombstones.erased(*key).is_some()
+    {
+        return Err(refused());
+    }
+    let happened = match &event.kind {
+        EventKind::Outcome { presentation, .. } => {
+            let decided = i64::try_from(presentation.decision.unix_ms()).unwrap_or(i64::MAX);
+            event.at.min(Timestamp::from_millis(decided))
+        }
+        _ => event.at,
+    };
+    if !shared.tombstones.matter(happened) {
+        return Ok(());
+    }
+    let mut named = whose::identities(shared, target, event).into_iter();
+    let before = |one: whose::Named| shared.tombstones.of(one.hash).is_some_and(|tombstone| happened <= tombstone.at);
+    if named.any(before) { Err(refused()) } else { Ok(()) }
 }
 
 /// Who holds each of these identities with the customer beside the others.
@@ -136,69 +188,6 @@ fn joined(
     Ok(joined)
 }
 
-/// An identity that a submission names.
-#[derive(Clone)]
-struct Named {
-    identity: StoredIdentity,
-    hash: IdentityHash,
-    sharing: Sharing,
-}
-
-/// Every identity that the submission names, each once, the target's first.
-fn identities(shared: &Shared, target: &Target, event: &Event) -> Vec<Named> {
-    let given: &[_] = match target {
-        Target::Identities(identities) => identities,
-        Target::Customer(_) | Target::Anonymous => &[],
-    };
-    let mut seen = BTreeSet::new();
-    let given = given.iter().map(|i| (StoredIdentity { kind: i.kind, value: i.value.clone() }, i.sharing));
-    let all = given.chain(event.identities.iter().map(|identity| (identity.clone(), Sharing::Unique)));
-    let once = all.filter(|(identity, _)| seen.insert(identity.clone()));
-    once.map(|(identity, sharing)| {
-        let hash = shared.hasher.identity(identity.kind, &identity.value);
-        Named { identity, hash, sharing }
-    })
-    .collect()
-}
-
-fn named(shared: &Shared, group: &Group, identities: &[Named]) -> Result<holders::Named, StoreError> {
-    holders::named(identities, |one| one.sharing, |one| group.holders(shared, one.hash))
-}
-
-/// Leaves out a visitor who is somebody else already where another unique
-/// identity says who is meant: whoever logs in after another person in the same
-/// browser is not that person.
-fn without_other_visitors(
-    shared: &Shared,
-    group: &mut Group,
-    identities: Vec<Named>,
-) -> Result<Vec<Named>, StoreError> {
-    let visitor = IdentityTypeId::of(VISITOR_TYPE);
-    let says_who = |one: &Named| one.sharing == Sharing::Unique && one.identity.kind != visitor;
-    if !identities.iter().any(says_who) || !identities.iter().any(|one| one.identity.kind == visitor) {
-        return Ok(identities);
-    }
-    let mut kept = Vec::with_capacity(identities.len());
-    for one in identities {
-        let taken = one.identity.kind == visitor && is_taken(shared, group, one.hash)?;
-        if !taken {
-            kept.push(one);
-        }
-    }
-    Ok(kept)
-}
-
-/// Whether an identity is of somebody whom more than visits made.
-fn is_taken(shared: &Shared, group: &mut Group, hash: IdentityHash) -> Result<bool, StoreError> {
-    let Some(holders) = group.holders(shared, hash)? else { return Ok(false) };
-    for key in holders.all() {
-        if group.stage(shared, *key)?.is_some_and(|staged| !staged.profile.is_only_visited()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Whose a submission is that was stored before; creates nobody.
 fn known_owner(
     shared: &Shared,
@@ -207,93 +196,109 @@ fn known_owner(
     event: &Event,
 ) -> Result<Option<CustomerKey>, StoreError> {
     if let Target::Customer(key) = target {
-        return Ok(Some(*key));
+        return group.live(shared, *key);
     }
-    let identities = without_other_visitors(shared, group, identities(shared, target, event))?;
-    match named(shared, group, &identities)? {
-        holders::Named::By(Holders::One(key)) => Ok(Some(key)),
-        _ => Ok(None),
+    match plan(shared, group, target, event) {
+        Ok(plan) => Ok(plan.customer),
+        Err(Refusal::Later) => Err(StoreError::Closed),
+        Err(_) => Ok(None),
     }
+}
+
+fn plan(shared: &Shared, group: &mut Group, target: &Target, event: &Event) -> Result<Plan, Refusal> {
+    let identities = whose::identities(shared, target, event);
+    let identities = whose::without_other_visitors(shared, group, identities)?;
+    whose::plan(shared, group, identities)
 }
 
 fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event) -> Result<Owner, Refusal> {
-    if matches!(target, Target::Anonymous) {
-        return match &event.kind {
-            EventKind::Outcome { .. } => Ok(Owner { key: None, new: Vec::new(), created: false }),
+    match target {
+        Target::Anonymous => match &event.kind {
+            EventKind::Outcome { .. } => {
+                Ok(Owner { key: None, new: Vec::new(), created: false, merges: Vec::new(), left_out: Vec::new() })
+            }
             _ => Err(Refusal::Wrong("an event without a customer must be an outcome: name an identity".to_owned())),
-        };
-    }
-    let identities = without_other_visitors(shared, group, identities(shared, target, event))?;
-    let key = match (named(shared, group, &identities)?, target) {
-        (holders::Named::By(known), Target::Customer(key)) if known.holds(*key) => Some(*key),
-        (holders::Named::Nobody, Target::Customer(key)) => Some(*key),
-        (holders::Named::By(_), Target::Customer(_)) | (holders::Named::Apart, _) => {
-            return Err(Refusal::Wrong(ambiguous(&identities)));
-        }
-        (holders::Named::By(Holders::Several(keys)), _) => return Err(Refusal::Wrong(held_by_several(keys.len()))),
-        (holders::Named::By(Holders::One(key)), _) => Some(key),
-        (holders::Named::Nobody, _) => known_by_shared(shared, group, &identities)?,
-    };
-    match key {
-        Some(key) => {
-            let new = new_identities(shared, group, identities, key)?;
-            let Some(staged) = group.stage(shared, key)? else {
-                return Err(Refusal::Wrong(
-                    "the customer is not known any more: send the event by identity".to_owned(),
-                ));
-            };
-            within_bound(staged.profile.identities.len() + new.len())?;
-            Ok(Owner { key: Some(key), new, created: false })
-        }
-        None => {
-            // INVARIANT: a shared identity makes the key only of who has no
-            // unique one: the next to share it must get another key
-            let unique = identities.iter().find(|one| one.sharing == Sharing::Unique);
-            let Some(first) = unique.or_else(|| identities.first()) else {
-                return Err(Refusal::Wrong("the event names no identity: give at least one".to_owned()));
-            };
-            within_bound(identities.len())?;
-            let key = shared.hasher.customer(first.identity.kind, &first.identity.value);
-            let new = identities.into_iter().map(|one| (one.hash, one.identity)).collect();
-            Ok(Owner { key: Some(key), new, created: true })
+        },
+        Target::Customer(key) => by_key(shared, group, *key, (target, event)),
+        Target::Identities(_) => {
+            let plan = plan(shared, group, target, event)?;
+            match plan.customer {
+                Some(key) => of_known(shared, group, key, plan),
+                None => of_new(shared, plan),
+            }
         }
     }
 }
 
-/// Whom the shared identities name, when nobody has the unique ones yet and
-/// nothing else is known of that customer: who called before they said who they
-/// are is not somebody else then. The log keeps whose an event is, so that a
-/// recovery does not ask again.
-fn known_by_shared(
+/// Of the customer whom a token names.
+fn by_key(
     shared: &Shared,
     group: &mut Group,
-    identities: &[Named],
-) -> Result<Option<CustomerKey>, StoreError> {
-    let by_shared: Vec<Named> = identities.iter().filter(|one| one.sharing == Sharing::Shared).cloned().collect();
-    if by_shared.is_empty() || by_shared.len() == identities.len() {
-        return Ok(None);
+    key: CustomerKey,
+    (target, event): (&Target, &Event),
+) -> Result<Owner, Refusal> {
+    let Some(key) = group.live(shared, key)? else { return Err(Refusal::Wrong(gone())) };
+    let identities = whose::identities(shared, target, event);
+    match whose::named(shared, group, &identities)? {
+        holders::Named::By(known) if !known.holds(key) => Err(Refusal::Wrong(whose::ambiguous(&identities))),
+        holders::Named::Apart => Err(Refusal::Wrong(whose::ambiguous(&identities))),
+        _ => of_known(shared, group, key, Plan { customer: Some(key), kept: identities, ..Plan::default() }),
     }
-    let holders::Named::By(Holders::One(key)) = named(shared, group, &by_shared)? else { return Ok(None) };
-    let kinds: Vec<_> = by_shared.iter().map(|one| one.identity.kind).collect();
-    let alone = group.stage(shared, key)?.is_some_and(|staged| holders::has_only(&staged.profile, &kinds));
-    Ok(alone.then_some(key))
 }
 
-/// Those that the customer does not have yet.
+fn gone() -> String {
+    "the customer is not known any more: send the event by identity".to_owned()
+}
+
+fn of_known(shared: &Shared, group: &mut Group, key: CustomerKey, plan: Plan) -> Result<Owner, Refusal> {
+    let Plan { merges, kept, left_out, .. } = plan;
+    let new = new_identities(shared, group, kept, (key, &merges))?;
+    let Some(staged) = group.stage(shared, key)? else { return Err(Refusal::Wrong(gone())) };
+    let key = staged.profile.key;
+    let mut all: BTreeSet<StoredIdentity> = staged.profile.identities.iter().cloned().collect();
+    for merge in &merges {
+        let other = group.stage(shared, merge.with)?;
+        all.extend(other.iter().flat_map(|other| other.profile.identities.iter().cloned()));
+    }
+    within_bound(all.len() + new.len())?;
+    Ok(Owner { key: Some(key), new, created: false, merges, left_out })
+}
+
+fn of_new(shared: &Shared, plan: Plan) -> Result<Owner, Refusal> {
+    let Plan { kept, left_out, .. } = plan;
+    // INVARIANT: a shared identity makes the key only of who has no
+    // unique one: the next to share it must get another key
+    let unique = kept.iter().find(|one| one.sharing == Sharing::Unique);
+    let Some(first) = unique.or_else(|| kept.first()) else {
+        return Err(Refusal::Wrong("the event names no identity: give at least one".to_owned()));
+    };
+    within_bound(kept.len())?;
+    let (kind, value) = (first.identity.kind, &*first.identity.value);
+    let key = match shared.tombstones.of(first.hash) {
+        Some(tombstone) => shared.hasher.customer_again(kind, value, tombstone.times),
+        None => shared.hasher.customer(kind, value),
+    };
+    let new = kept.into_iter().map(|one| (one.hash, one.identity)).collect();
+    Ok(Owner { key: Some(key), new, created: true, merges: Vec::new(), left_out })
+}
+
+/// Those that neither the customer nor who becomes one with it has yet.
 fn new_identities(
     shared: &Shared,
     group: &mut Group,
     identities: Vec<Named>,
-    key: CustomerKey,
+    (key, merges): (CustomerKey, &[PlannedMerge]),
 ) -> Result<Vec<(IdentityHash, StoredIdentity)>, StoreError> {
+    let keys: Vec<CustomerKey> = merges.iter().map(|merge| merge.with).chain([key]).collect();
     let mut new = Vec::new();
     for one in identities {
-        if group.holders(shared, one.hash)?.is_some_and(|holders| holders.holds(key)) {
-            continue;
+        let holders: Option<Holders> = group.holders(shared, one.hash)?;
+        let mut held = holders.is_some_and(|holders| keys.iter().any(|key| holders.holds(*key)));
+        for key in &keys {
+            // of an identity with too many holders only the profile knows
+            held |= group.stage(shared, *key)?.is_some_and(|staged| staged.profile.identities.contains(&one.identity));
         }
-        // of an identity with too many holders only the profile knows
-        let kept = group.stage(shared, key)?.is_some_and(|staged| staged.profile.identities.contains(&one.identity));
-        if !kept {
+        if !held {
             new.push((one.hash, one.identity));
         }
     }
@@ -307,18 +312,4 @@ fn within_bound(len: usize) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-fn held_by_several(customers: usize) -> String {
-    format!("`{customers}` customers share what is named: name the one who is meant by an identity that is only theirs")
-}
-
-/// Names of identity types stand in rules, which the store does not know; so
-/// their stable ids and positions are told.
-fn ambiguous(identities: &[Named]) -> String {
-    let kinds: Vec<_> = identities.iter().map(|one| format!("`{:08x}`", one.identity.kind.0)).collect();
-    format!(
-        "the identities (types {}) are of more than one customer: send an event for each, or only identities of one",
-        kinds.join(", ")
-    )
 }

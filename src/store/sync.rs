@@ -44,6 +44,8 @@ impl Ack {
 /// What is to be synced, and who waits for it.
 pub(super) struct SyncJob {
     pub file: Arc<File>,
+    /// The last sequence that is on disk after it.
+    pub sequence: u64,
     pub acks: Vec<Ack>,
 }
 
@@ -76,14 +78,16 @@ fn serve(shared: &Shared, receiver: &Receiver<SyncJob>) {
             let Ok(first) = receiver.recv() else { return };
             first
         };
-        let SyncJob { mut file, mut acks } = first;
+        let SyncJob { mut file, mut sequence, mut acks } = first;
         for job in receiver.try_iter() {
             // INVARIANT: segments before the newest are synced when they are
             // closed, or are undurable
             file = job.file;
+            sequence = sequence.max(job.sequence);
             acks.extend(job.acks);
         }
         if sync(shared, &mut failed, &file) {
+            shared.followers.synced(sequence);
             acks.into_iter().for_each(Ack::send);
         } else {
             let lost = acks.iter().map(|ack| ack.receipts.len() as u64).sum();

@@ -7,7 +7,7 @@ use crate::domain::{
     Reservation, RulesetHash, Tallies, Timestamp,
 };
 
-use super::{Eligible, codec, seal::DataKey};
+use super::{Eligible, LeftOut, MergeCause, NotLinked, codec, seal::DataKey};
 
 /// The least that the event log may be limited to, bytes.
 pub const LOG_BYTES_MIN: u64 = 1 << 20;
@@ -30,6 +30,8 @@ pub struct StoreConfig {
     /// looks for decisions that may still hold one. Once rules were active, the
     /// longest of theirs is taken instead.
     pub reserve_us_max: i64,
+    /// How long an entry of a timeline is kept after it came in, microseconds.
+    pub timeline_kept_us: i64,
 }
 
 impl StoreConfig {
@@ -41,6 +43,7 @@ impl StoreConfig {
             log_bytes_max: 2 << 30,
             hot_bytes_max: 512 << 20,
             reserve_us_max: 31 * crate::domain::time::DAY_US,
+            timeline_kept_us: 400 * crate::domain::time::DAY_US,
         }
     }
 
@@ -164,6 +167,16 @@ pub struct Receipt {
     pub version: u64,
     /// Whether the customer was created.
     pub created: bool,
+    /// Identities that were left out, for those who have them did not become
+    /// one.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Receipt {
+    /// Of nobody.
+    pub(super) fn without(status: ReceiptStatus) -> Self {
+        Self { status, customer: None, version: 0, created: false, left_out: Vec::new() }
+    }
 }
 
 /// What became of one submission.
@@ -226,6 +239,8 @@ pub struct DecisionRecord {
     pub exposed: Option<bool>,
     /// What was paused.
     pub pauses: Arc<Pauses>,
+    /// The version of the analysis of the base; 0 before the first.
+    pub base_version: u64,
 }
 
 /// What an entry of a list in a question costs, bytes (estimate).
@@ -299,6 +314,8 @@ pub struct StoredDecision {
     /// False when the log has lost what was paused then: only the version is
     /// known, and the decision cannot be made again for certain.
     pub pauses_known: bool,
+    /// Whether its customer was erased: nothing personal of it can be read.
+    pub erased: bool,
 }
 
 /// Counters of the store, for metrics.
@@ -331,10 +348,25 @@ pub struct StoreStats {
     /// Times a customer was not kept as holder of an identity, for it has too
     /// many.
     pub holders_dropped: u64,
+    /// Entries of timelines forgotten because they were too old or too many.
+    pub timeline_swept: u64,
+    /// Merges of customers, by [`MergeCause`].
+    pub merges: [u64; MergeCause::ALL.len()],
+    /// Times customers who were named together did not become one, by
+    /// [`NotLinked`].
+    pub merges_refused: [u64; NotLinked::ALL.len()],
+    /// Merges taken back.
+    pub merges_undone: u64,
     /// Who watches a customer.
     pub watchers: u64,
     /// Times a watcher read too slowly and missed what happened.
     pub watches_behind: u64,
+    /// Who follows the log.
+    pub followers: u64,
+    /// Times somebody could not follow, for too many did.
+    pub followers_refused: u64,
+    /// Sequences that the slowest of them is behind the log.
+    pub followers_lag: u64,
     /// Records waiting for the writer.
     pub queue_len: u64,
     /// Log records not yet in the embedded store.

@@ -81,6 +81,8 @@ impl Drop for Watcher {
 /// What waits for one watcher.
 #[derive(Debug, Default)]
 struct Inbox {
+    /// Whom the watcher asked for.
+    asked: CustomerKey,
     waiting: Mutex<Waiting>,
     bell: Notify,
 }
@@ -160,7 +162,7 @@ impl Watchers {
         if of_one.len() >= WATCHERS_OF_ONE_MAX {
             return Err(NoWatch::TooManyOfOne);
         }
-        let inbox = Arc::<Inbox>::default();
+        let inbox = Arc::new(Inbox { asked: key, ..Inbox::default() });
         of_one.push(Arc::clone(&inbox));
         self.table.store(Arc::new(table));
         self.count.fetch_add(1, SeqCst);
@@ -198,6 +200,39 @@ impl Watchers {
         }
     }
 
+    /// Ends every watch of a customer.
+    pub fn end_of(&self, key: CustomerKey) {
+        if self.count.load(SeqCst) > 0 {
+            self.table.load().get(&key).into_iter().flatten().for_each(|inbox| inbox.end());
+        }
+    }
+
+    /// Who watched a customer watches the one who took it in.
+    pub fn unite(&self, absorbed: CustomerKey, survivor: CustomerKey) {
+        self.move_inboxes(absorbed, survivor, |_| true);
+    }
+
+    /// Who watched a customer that was taken in watches it again.
+    pub fn part(&self, survivor: CustomerKey, absorbed: CustomerKey) {
+        self.move_inboxes(survivor, absorbed, |inbox| inbox.asked == absorbed);
+    }
+
+    fn move_inboxes(&self, from: CustomerKey, to: CustomerKey, moves: impl Fn(&Inbox) -> bool) {
+        let held = self.lock();
+        let table = self.table.load();
+        let Some(inboxes) = table.get(&from) else { return };
+        let (moved, stay): (Vec<_>, Vec<_>) = inboxes.iter().cloned().partition(|inbox| moves(inbox));
+        let mut table = Table::clone(&table);
+        match stay.is_empty() {
+            true => drop(table.remove(&from)),
+            false => drop(table.insert(from, stay)),
+        }
+        table.entry(to).or_default().extend(moved);
+        table.retain(|_, of_one| !of_one.is_empty());
+        self.table.store(Arc::new(table));
+        drop(held);
+    }
+
     /// Ends every watch, and takes no further one.
     pub fn end(&self) {
         *self.lock() = true;
@@ -207,10 +242,14 @@ impl Watchers {
     fn forget(&self, key: CustomerKey, inbox: &Arc<Inbox>) {
         let ended = self.lock();
         let mut table = Table::clone(&self.table.load());
-        if let Some(of_one) = table.get_mut(&key) {
+        // at another one where a merge came in between
+        let others = table.iter().filter(|(at, _)| **at != key);
+        let moved = others.filter(|(_, of_one)| of_one.iter().any(|known| Arc::ptr_eq(known, inbox)));
+        let at = moved.map(|(at, _)| *at).next().unwrap_or(key);
+        if let Some(of_one) = table.get_mut(&at) {
             of_one.retain(|known| !Arc::ptr_eq(known, inbox));
             if of_one.is_empty() {
-                table.remove(&key);
+                table.remove(&at);
             }
         }
         self.table.store(Arc::new(table));
@@ -232,9 +271,10 @@ impl Store {
         self.shared.watchers.watch(key)
     }
 
-    /// Ends every watch, and takes no further one.
+    /// Ends every watch, and who follows the log, and takes no further one.
     pub fn end_watches(&self) {
         self.shared.watchers.end();
+        self.shared.followers.end();
     }
 }
 
@@ -248,7 +288,7 @@ mod tests {
     fn event(n: usize) -> Arc<Event> {
         let kind = EventKind::DoNotContact { on: true, reason: "".into() };
         let at = Timestamp(n as i64);
-        Arc::new(Event { id: EventId(n as u128), at, received_at: at, identities: Vec::new(), kind })
+        Arc::new(Event { id: EventId(n as u128), at, received_at: at, identities: Vec::new(), feeds: Vec::new(), kind })
     }
 
     fn tell(watchers: &Watchers, events: std::ops::Range<usize>) {

@@ -3,21 +3,25 @@
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::domain::{DecisionId, ItemId, Tallies};
+use crate::{
+    domain::{DecisionId, ItemId, Tallies, Timestamp},
+    predict::SegmentsChanged,
+};
 
 use super::{
-    DecisionRecord, Receipt, ReceiptStatus, Strength, Submission,
+    DecisionRecord, NewErasure, Receipt, ReceiptStatus, StoreError, Strength, Submission,
     appender::{Appender, Place},
     bell::Inbox,
-    codec::TalliesDelta,
+    decided::Decided,
     eligible::EligibleCounts,
-    group::{Changed, Decided, Group},
+    erase::Begun,
+    group::{Changed, Group},
     log::Segment,
-    overlay::Layer,
+    merges::Order,
     recent::{RecentDecisions, Versions},
     shared::Shared,
     sync::{Ack, SyncJob},
@@ -27,12 +31,6 @@ use super::{
 const GROUP_LEN_MAX: usize = 1_024;
 /// Most bytes written together; a single command may be larger.
 const GROUP_BYTES_MAX: u64 = 4 << 20;
-/// The models see a change after this time at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(50);
-/// Counts that no model sees are published after this time.
-const PUBLISH_COUNTS_EVERY: Duration = Duration::from_secs(1);
-/// How often a log without room is tried again.
-const RETRY_FULL_EVERY: Duration = Duration::from_millis(100);
 
 /// What the writer is asked for.
 pub(super) enum Command {
@@ -41,14 +39,36 @@ pub(super) enum Command {
         reply: oneshot::Sender<Vec<Receipt>>,
     },
     Decision(Box<DecisionRecord>),
+    /// Makes one customer of two, or two again.
+    Order {
+        order: Order,
+        reply: oneshot::Sender<Vec<Receipt>>,
+    },
     /// Where a decision stands.
     Locate {
         id: DecisionId,
         reply: oneshot::Sender<Located>,
     },
     Names(Vec<Box<str>>),
+    /// Customers entered and left segments; whether it is in the log.
+    Segments {
+        changes: Vec<SegmentsChanged>,
+        at: Timestamp,
+        reply: Sender<bool>,
+    },
+    /// Erases a customer.
+    Erase {
+        erasure: NewErasure,
+        /// Once memory has it; `None` when there is no such customer.
+        reply: oneshot::Sender<Result<Option<Begun>, StoreError>>,
+        /// Once the log has it on disk.
+        durable: oneshot::Sender<Vec<Receipt>>,
+    },
     /// Everything sent before is in the log; which segments there are.
     Flush(Sender<Vec<Segment>>),
+    /// Everything sent before is in the log, up to which sequence; it is to be
+    /// brought to disk.
+    Sync(oneshot::Sender<u64>),
     Close,
 }
 
@@ -111,18 +131,6 @@ impl Writer {
         self.publish(true);
     }
 
-    /// When to wake without a command. INVARIANT: `None` when idle.
-    fn due_in(&self) -> Option<Duration> {
-        if self.shared.log_full.load(Relaxed) {
-            return Some(RETRY_FULL_EVERY);
-        }
-        if self.changed.is_empty() && self.eligible.is_empty() {
-            return None;
-        }
-        let every = if self.changed.rates { PUBLISH_EVERY } else { PUBLISH_COUNTS_EVERY };
-        Some(every.saturating_sub(self.published_at.elapsed()))
-    }
-
     /// Answers whether to close.
     fn process(&mut self, commands: Vec<Command>) -> bool {
         if self.shared.segment_failed.swap(false, Relaxed) {
@@ -142,7 +150,20 @@ impl Writer {
                     bytes += record.heap_bytes();
                     self.decide(&mut batch, record);
                 }
+                Command::Order { order, reply } => {
+                    records += 1;
+                    self.order(&mut batch, order, reply);
+                }
                 Command::Names(names) => self.name(&mut batch, &names),
+                Command::Segments { changes, at, reply } => {
+                    self.commit(std::mem::take(&mut batch));
+                    let _ = reply.send(self.tell_segments(&changes, at));
+                }
+                Command::Erase { erasure, reply, durable } => {
+                    records += 1;
+                    self.commit(std::mem::take(&mut batch));
+                    let _ = reply.send(self.erase(erasure, durable));
+                }
                 Command::Locate { id, reply } => {
                     records += 1;
                     self.commit(std::mem::take(&mut batch));
@@ -151,6 +172,12 @@ impl Writer {
                 Command::Flush(reply) => {
                     self.commit(std::mem::take(&mut batch));
                     let _ = reply.send(self.appender.log.segments().to_vec());
+                }
+                Command::Sync(reply) => {
+                    records += 1;
+                    self.commit(std::mem::take(&mut batch));
+                    self.sync(Vec::new());
+                    let _ = reply.send(self.appender.log.last_sequence());
                 }
                 Command::Close => closing = true,
             }
@@ -175,10 +202,21 @@ impl Writer {
             } else {
                 self.shared.log_full.store(true, Relaxed);
                 self.shared.counters.exhausted.fetch_add(1, Relaxed);
-                Receipt { status: ReceiptStatus::Exhausted, customer: None, version: 0, created: false }
+                Receipt::without(ReceiptStatus::Exhausted)
             });
         }
         batch.acks.push((Ack { reply, receipts }, strength));
+    }
+
+    fn order(&mut self, batch: &mut Batch, order: Order, reply: oneshot::Sender<Vec<Receipt>>) {
+        let receipt = if self.appender.has_room(&self.shared) {
+            super::merge::order(&self.shared, &mut self.appender, &mut batch.group, order)
+        } else {
+            self.shared.log_full.store(true, Relaxed);
+            self.shared.counters.exhausted.fetch_add(1, Relaxed);
+            Receipt::without(ReceiptStatus::Exhausted)
+        };
+        batch.acks.push((Ack { reply, receipts: vec![receipt] }, Strength::Disk));
     }
 
     fn decide(&mut self, batch: &mut Batch, mut record: Box<DecisionRecord>) {
@@ -214,12 +252,26 @@ impl Writer {
         batch.group.names.extend(new);
     }
 
+    /// Puts changes of segments in the log; whether they are there. They change
+    /// nothing else.
+    fn tell_segments(&mut self, changes: &[SegmentsChanged], at: Timestamp) -> bool {
+        if !self.appender.has_room(&self.shared) {
+            return false;
+        }
+        self.shared.saw_time(at);
+        changes.iter().for_each(|changed| self.appender.segments(changed, at));
+        let mut batch = Batch::default();
+        batch.group.records = changes.len() as u64;
+        self.commit(batch);
+        self.failed_at.is_none()
+    }
+
     /// Writes a group, then applies it, then answers.
     fn commit(&mut self, mut batch: Batch) {
         if batch.group.records > 0 {
-            let keys = std::mem::take(&mut batch.group.keys);
             // INVARIANT: a key is in the journal before a record needs it
-            let written = self.shared.journals.append(&keys).is_ok().then(|| self.appender.write(&self.shared));
+            let written =
+                self.shared.journals.append(&batch.group.keys).is_ok().then(|| self.appender.write(&self.shared));
             let Some(Ok(written)) = written else { return self.fail(batch) };
             self.shared.log_full.store(false, Relaxed);
             self.shared.write_failed.store(false, Relaxed);
@@ -235,7 +287,7 @@ impl Writer {
         self.answer(batch.acks);
     }
 
-    fn answer(&self, acks: Vec<(Ack, Strength)>) {
+    pub(super) fn answer(&self, acks: Vec<(Ack, Strength)>) {
         let mut synced = Vec::new();
         for (ack, strength) in acks {
             match strength {
@@ -244,10 +296,16 @@ impl Writer {
             }
         }
         if !synced.is_empty() {
-            let job = SyncJob { file: self.appender.log.sync_handle(), acks: synced };
-            if let Err(back) = self.syncer.send(job) {
-                back.0.acks.into_iter().for_each(Ack::exhausted);
-            }
+            self.sync(synced);
+        }
+    }
+
+    /// Has everything that was written brought to disk.
+    fn sync(&self, acks: Vec<Ack>) {
+        let log = &self.appender.log;
+        let job = SyncJob { file: log.sync_handle(), sequence: log.last_sequence(), acks };
+        if let Err(back) = self.syncer.send(job) {
+            back.0.acks.into_iter().for_each(Ack::exhausted);
         }
     }
 
@@ -269,74 +327,5 @@ impl Writer {
             versions: self.versions.clone(),
             segments: self.appender.log.segments().to_vec(),
         }
-    }
-
-    fn publish_when_due(&mut self) {
-        let waits = self.failed_at.is_some_and(|at| at.elapsed() < RETRY_FULL_EVERY);
-        if self.shared.log_full.load(Relaxed) && !waits && self.appender.has_room(&self.shared) {
-            self.shared.log_full.store(false, Relaxed);
-        }
-        if self.due_in().is_some_and(|wait| wait.is_zero()) {
-            self.publish(false);
-        }
-    }
-
-    /// Brings the counts of eligible pairs into the tallies, at most once per
-    /// [`PUBLISH_COUNTS_EVERY`]: every decision touches most pairs, so that
-    /// doing it with every version would make each as large as all tallies.
-    fn fold_eligible(&mut self, closing: bool) {
-        let due = closing || self.counted_at.elapsed() >= PUBLISH_COUNTS_EVERY;
-        if !due || self.eligible.is_empty() {
-            return;
-        }
-        self.counted_at = Instant::now();
-        let mut stored = Tallies { offers: Default::default(), ..self.tallies.clone() };
-        for (pair, count) in self.eligible.take() {
-            let tally = self.tallies.offers.entry(pair).or_default();
-            tally.eligible += count;
-            stored.offers.insert(pair, *tally);
-            self.changed.pairs.insert(pair);
-        }
-        // what is shown must be in the log: decisions do not tell it again
-        self.changed.rates = true;
-        self.store_counts(self.appender.log.last_sequence(), stored);
-    }
-
-    /// Hands counts to the embedded store, with what the log has up to there.
-    fn store_counts(&self, sequence: u64, tallies: Tallies) {
-        let keys_made = self.shared.journals.made();
-        // a tail of the log that was lost may be in the embedded store
-        let sequence = sequence.max(self.shared.materialised.load(Relaxed));
-        self.shared.overlay.add(Layer { sequence, tallies, keys_made, ..Layer::default() });
-    }
-
-    /// Publishes the tallies: as a new version when the models would see the
-    /// change, which then stands in the log first.
-    pub fn publish(&mut self, closing: bool) {
-        self.published_at = Instant::now();
-        self.fold_eligible(closing);
-        if self.changed.is_empty() || (self.changed.rates && !self.publish_version()) {
-            return;
-        }
-        self.changed = Changed::default();
-        self.watch.send_replace(Arc::new(self.tallies.clone()));
-    }
-
-    /// Puts a new version in the log; false when it has no room.
-    fn publish_version(&mut self) -> bool {
-        if !self.appender.has_room(&self.shared) {
-            return false;
-        }
-        let before = Arc::clone(&self.appender.published);
-        let next = Arc::new(Tallies { version: self.tallies.version + 1, ..self.tallies.clone() });
-        self.appender.delta(Arc::clone(&next), &self.changed.pairs, self.shared.latest());
-        let Ok(written) = self.appender.write(&self.shared) else {
-            self.appender.published = before;
-            return false;
-        };
-        self.tallies.version = next.version;
-        self.versions.add_delta(TalliesDelta::of(&next, &self.changed.pairs), &next);
-        self.store_counts(written.last_sequence, Tallies { offers: Default::default(), ..self.tallies.clone() });
-        true
     }
 }

@@ -3,6 +3,7 @@
 pub mod logs;
 pub mod names;
 
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use crate::domain::{
 };
 
 pub use logs::{init_json_logs, init_text_logs};
+pub use sweep::{SweepResult, Swept};
 
 const LEVELS: [Level; 4] = [Level::Full, Level::NoRecommendations, Level::RulesOnly, Level::Fallback];
 const RESULTS: [&str; 4] = ["ok", "empty", "fallback", "unknown_placement"];
@@ -86,6 +88,9 @@ pub struct Metrics {
     pauses_unwritten: Gauge,
     /// Long calls about rules refused because too many were at work.
     pub long_work_refused: Counter,
+    sweep: sweep::SweepMetrics,
+    /// Customers erased.
+    pub erasures: Counter,
     /// The line that tells the active revision.
     ruleset_info: ArcSwap<String>,
     errors: Vec<Counter>,
@@ -93,10 +98,18 @@ pub struct Metrics {
     request_ids_forgotten: [Counter; Class::ALL.len()],
     /// Requests refused because too many were being answered.
     pub shed: Counter,
-    /// Streams of questions that are open.
+    /// Streams of questions and of events that are open.
     pub streams: Gauge,
     /// Times a stream of questions gave way to single calls.
     pub streams_gave_way: Counter,
+    /// Subscriptions ended, for their reader took nothing.
+    pub subscribers_stalled: Counter,
+    /// Times a stream of events waited for the store or its reader.
+    pub event_streams_waited: Counter,
+    /// Events whose time was set to now.
+    pub events_clamped: Counter,
+    /// Events older than repetitions are noticed.
+    pub events_late: Counter,
     /// Requests of browsers refused because they came too fast.
     pub browsers_limited: Counter,
     /// Clicks on links that were not counted.
@@ -185,7 +198,9 @@ impl Metrics {
             compile_seconds: recorder.gauge(names::COMPILE_SECONDS),
             pauses: PauseKind::ALL.iter().map(|kind| recorder.gauge_of(names::PAUSES, "kind", kind.name())).collect(),
             pauses_unwritten: recorder.gauge(names::PAUSES_UNWRITTEN),
+            erasures: recorder.counter(names::ERASURES, Vec::new()),
             long_work_refused: recorder.counter(names::LONG_WORK_REFUSED, Vec::new()),
+            sweep: sweep::SweepMetrics::new(&recorder),
             ruleset_info: ArcSwap::default(),
             errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
             in_flight: Class::ALL.map(|class| recorder.gauge_of(names::REQUESTS_IN_FLIGHT, "class", class.name())),
@@ -193,7 +208,11 @@ impl Metrics {
                 .map(|class| recorder.counter(names::REQUEST_IDS_FORGOTTEN, vec![Label::new("class", class.name())])),
             shed: recorder.counter(names::REQUESTS_SHED, Vec::new()),
             streams: recorder.gauge(names::STREAMS),
+            subscribers_stalled: recorder.counter(names::SUBSCRIBERS_STALLED, Vec::new()),
             streams_gave_way: recorder.counter(names::STREAMS_GAVE_WAY, Vec::new()),
+            event_streams_waited: recorder.counter(names::EVENT_STREAMS_WAITED, Vec::new()),
+            events_clamped: recorder.counter(names::EVENTS_CLAMPED, Vec::new()),
+            events_late: recorder.counter(names::EVENTS_LATE, Vec::new()),
             browsers_limited: recorder.counter(names::BROWSERS_LIMITED, Vec::new()),
             clicks_dropped: recorder.counter(names::CLICKS_DROPPED, Vec::new()),
             browser_programs: recorder.counters(names::BROWSER_PROGRAMS, "kind", names::PROGRAMS.into_iter()),
@@ -372,6 +391,6 @@ impl Metrics {
 
     /// The Prometheus text. Takes milliseconds: keep it off serving threads.
     pub fn render(&self) -> String {
-        self.recorder.handle.render() + &self.ruleset_info.load()
+        self.recorder.handle.render() + &self.ruleset_info.load() + &self.sweep.segments.load()
     }
 }

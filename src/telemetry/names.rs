@@ -33,16 +33,26 @@ pub const PAUSES: &str = "rapport_pauses";
 pub const PAUSES_UNWRITTEN: &str = "rapport_pauses_unwritten";
 /// Long calls about rules refused because too many were at work. Counter.
 pub const LONG_WORK_REFUSED: &str = "rapport_long_work_refused_total";
+/// Customers erased. Counter.
+pub const ERASURES: &str = "rapport_erasures_total";
 /// Requests answered with an error, by code. Counter.
 pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
 /// Requests being answered, questions of streams as the class `batch`. Gauge.
 pub const REQUESTS_IN_FLIGHT: &str = "rapport_requests_in_flight";
 /// Requests refused because too many were being answered. Counter.
 pub const REQUESTS_SHED: &str = "rapport_requests_shed_total";
-/// Streams of questions that are open. Gauge.
+/// Streams of questions and of events that are open. Gauge.
 pub const STREAMS: &str = "rapport_streams_open";
 /// Times a stream of questions gave way to single calls. Counter.
 pub const STREAMS_GAVE_WAY: &str = "rapport_streams_gave_way_total";
+/// Times a stream of events waited for the store, or for its refusals to be
+/// read. Counter.
+pub const EVENT_STREAMS_WAITED: &str = "rapport_event_streams_waited_total";
+/// Events whose time was more than 5 minutes in the future and was set to now.
+/// Counter.
+pub const EVENTS_CLAMPED: &str = "rapport_events_clamped_total";
+/// Events older than repetitions are noticed. Counter.
+pub const EVENTS_LATE: &str = "rapport_events_late_total";
 /// Request ids forgotten before their time, for there were too many, by class.
 /// Counter.
 pub const REQUEST_IDS_FORGOTTEN: &str = "rapport_request_ids_forgotten_total";
@@ -83,14 +93,48 @@ pub const LOG_EXHAUSTED: &str = "rapport_log_exhausted_total";
 /// Times a customer was not kept as holder of a shared identity, for it has too
 /// many. Counter.
 pub const HOLDERS_DROPPED: &str = "rapport_shared_identity_holders_dropped_total";
+/// Entries of timelines forgotten because they were too old or too many. Counter.
+pub const TIMELINE_SWEPT: &str = "rapport_timeline_swept_total";
+/// Merges of customers, by what led to them. Counter.
+pub const MERGES: &str = "rapport_merges_total";
+/// Times customers who were named together did not become one, by reason.
+/// Counter.
+pub const MERGES_REFUSED: &str = "rapport_merges_refused_total";
+/// Merges that were taken back. Counter.
+pub const MERGES_UNDONE: &str = "rapport_merges_undone_total";
 /// Who watches a customer. Gauge.
 pub const WATCHERS: &str = "rapport_watchers";
 /// Times a watcher read too slowly and missed what happened. Counter.
 pub const WATCHES_BEHIND: &str = "rapport_watches_behind_total";
+/// Who follows the log. Gauge.
+pub const SUBSCRIBERS: &str = "rapport_subscribers";
+/// Records that the slowest of them is behind the log, counted by sequences,
+/// which have gaps. Gauge.
+pub const SUBSCRIBER_LAG: &str = "rapport_subscriber_lag_records";
+/// Subscriptions refused, for there were too many. Counter.
+pub const SUBSCRIBERS_REFUSED: &str = "rapport_subscribers_refused_total";
+/// Subscriptions ended, for their reader took nothing. Counter.
+pub const SUBSCRIBERS_STALLED: &str = "rapport_subscribers_stalled_total";
 /// Records waiting for the writer. Gauge.
 pub const LOG_QUEUE: &str = "rapport_log_queue_records";
 /// Records of the log not yet in the embedded store. Gauge.
 pub const STORE_UNMATERIALISED: &str = "rapport_store_unmaterialised_records";
+/// Analyses of all customers, by result. Counter.
+pub const SWEEPS: &str = "rapport_sweeps_total";
+/// Time the last analysis of all customers took. Gauge, seconds.
+pub const SWEEP_SECONDS: &str = "rapport_sweep_seconds";
+/// Customers the last analysis looked at. Gauge.
+pub const SWEEP_CUSTOMERS: &str = "rapport_sweep_customers";
+/// When the last analysis ended, seconds since 1970. Gauge.
+pub const SWEEP_ENDED: &str = "rapport_sweep_ended_timestamp_seconds";
+/// Times a customer entered or left a segment, by direction. Counter.
+pub const SEGMENT_CHANGES: &str = "rapport_segment_changes_total";
+/// Customers in a segment at the last analysis, of the first
+/// [`SEGMENTS_TOLD_MAX`]. Gauge.
+pub const SEGMENT_CUSTOMERS: &str = "rapport_segment_customers";
+
+/// Most segments with a gauge of their own.
+pub const SEGMENTS_TOLD_MAX: usize = 32;
 
 /// Upper bounds of the buckets of [`DECIDE_SECONDS`].
 pub const DECIDE_BUCKETS_SECONDS: [f64; 14] =
@@ -139,12 +183,16 @@ pub const HELP: &[(&str, &str)] = &[
     (COMPILE_SECONDS, "Time the last compilation of rules took"),
     (PAUSES, "Things that are paused, by kind"),
     (PAUSES_UNWRITTEN, "Changes of what is paused that are not on disk yet"),
+    (ERASURES, "Customers erased"),
     (LONG_WORK_REFUSED, "Long calls about rules refused because too many were at work"),
     (REQUEST_ERRORS, "Requests answered with an error, by code"),
     (REQUESTS_IN_FLIGHT, "Requests being answered"),
     (REQUESTS_SHED, "Requests refused because too many were being answered"),
-    (STREAMS, "Streams of questions that are open"),
+    (STREAMS, "Streams of questions and of events that are open"),
     (STREAMS_GAVE_WAY, "Times a stream of questions gave way to single calls"),
+    (EVENT_STREAMS_WAITED, "Times a stream of events waited for the store, or for its refusals to be read"),
+    (EVENTS_CLAMPED, "Events whose time was more than 5 minutes in the future and was set to now"),
+    (EVENTS_LATE, "Events older than repetitions are noticed"),
     (REQUEST_IDS_FORGOTTEN, "Request ids forgotten before their time, for there were too many"),
     (BROWSERS_LIMITED, "Requests of browsers refused because they came too fast"),
     (CLICKS_DROPPED, "Clicks on links that were not counted, for too many came"),
@@ -162,9 +210,23 @@ pub const HELP: &[(&str, &str)] = &[
     (FSYNC_SECONDS_MAX, "Longest sync since the start"),
     (DECISIONS_DROPPED, "Decisions that could not be recorded"),
     (LOG_EXHAUSTED, "Events refused for want of room"),
+    (TIMELINE_SWEPT, "Entries of timelines forgotten because they were too old or too many"),
     (HOLDERS_DROPPED, "Times a customer was not kept as holder of a shared identity, for it has too many"),
+    (MERGES, "Merges of customers, by what led to them"),
+    (MERGES_REFUSED, "Times customers who were named together did not become one, by reason"),
+    (MERGES_UNDONE, "Merges that were taken back"),
     (WATCHERS, "Who watches a customer"),
     (WATCHES_BEHIND, "Times a watcher read too slowly and missed what happened"),
+    (SUBSCRIBERS, "Who follows the log"),
+    (SUBSCRIBER_LAG, "Records that the slowest subscriber is behind the log"),
+    (SUBSCRIBERS_REFUSED, "Subscriptions refused, for there were too many"),
+    (SUBSCRIBERS_STALLED, "Subscriptions ended, for their reader took nothing"),
     (LOG_QUEUE, "Records waiting for the writer"),
+    (SWEEPS, "Analyses of all customers, by result"),
+    (SWEEP_SECONDS, "Time the last analysis of all customers took"),
+    (SWEEP_CUSTOMERS, "Customers the last analysis looked at"),
+    (SWEEP_ENDED, "When the last analysis ended"),
+    (SEGMENT_CHANGES, "Times a customer entered or left a segment, by direction"),
+    (SEGMENT_CUSTOMERS, "Customers in a segment at the last analysis"),
     (STORE_UNMATERIALISED, "Records of the log not yet in the embedded store"),
 ];

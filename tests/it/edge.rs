@@ -37,6 +37,15 @@ const DECLARED: &[(&str, Access)] = &[
     ("/rapport.v1.DecisionService/Explain", Access::Services("record")),
     ("/rapport.v1.DecisionService/ExportDecisions", Access::Services("admin")),
     ("/rapport.v1.EventService/Record", Access::Pages("record")),
+    ("/rapport.v1.EventService/RecordStream", Access::Services("record")),
+    ("/rapport.v1.EventService/Subscribe", Access::Services("admin")),
+    ("/rapport.v1.CustomerService/ListTimeline", Access::Services("record")),
+    ("/rapport.v1.CustomerService/MergeCustomers", Access::Services("admin")),
+    ("/rapport.v1.CustomerService/ListMerges", Access::Services("record")),
+    ("/rapport.v1.CustomerService/UndoMerge", Access::Services("admin")),
+    ("/rapport.v1.CustomerService/EraseCustomer", Access::Services("admin")),
+    ("/rapport.v1.CustomerService/ExportCustomer", Access::Services("admin")),
+    ("/rapport.v1.AnalysisService/GetAnalysis", Access::Services("admin")),
     ("/rapport.v1.CustomerService/GetCustomer", Access::Services("record")),
     ("/rapport.v1.CustomerService/UpsertCustomer", Access::Services("record")),
     ("/rapport.v1.CustomerService/SetDoNotContact", Access::Services("record")),
@@ -60,6 +69,15 @@ const DECLARED: &[(&str, Access)] = &[
     ("/v1/respond", Access::Services("record")),
     ("/v1/explain", Access::Services("record")),
     ("/v1/events", Access::Pages("record")),
+    ("/v1/events:stream", Access::Services("record")),
+    ("/v1/events:subscribe", Access::Services("admin")),
+    ("/v1/customers:timeline", Access::Services("record")),
+    ("/v1/customers:merge", Access::Services("admin")),
+    ("/v1/customers:merges", Access::Services("record")),
+    ("/v1/customers:undoMerge", Access::Services("admin")),
+    ("/v1/customers:erase", Access::Services("admin")),
+    ("/v1/customers:export", Access::Services("admin")),
+    ("/v1/analysis", Access::Services("admin")),
     ("/v1/customers:get", Access::Services("record")),
     ("/v1/customers:upsert", Access::Services("record")),
     ("/v1/customers:doNotContact", Access::Services("record")),
@@ -270,10 +288,19 @@ fn reason_in(bytes: &[u8]) -> Option<&'static str> {
     REASONS.into_iter().find(|reason| bytes.windows(reason.len()).any(|part| part == reason.as_bytes()))
 }
 
+/// A message that a call which would never end refuses: a cursor that is none.
+fn asked_of(path: &str) -> Vec<u8> {
+    if path.ends_with("/Subscribe") { vec![0x0a, 1, b'x'] } else { Vec::new() }
+}
+
 fn over_json(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<&'static str> {
     let path = path.replace("{token}", "guessed");
     let headers = [&[("content-type", "application/json")], headers].concat();
-    let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
+    let body: &[u8] = match (method, &*path) {
+        ("POST", "/v1/events:subscribe") => br#"{"cursor": "x"}"#,
+        ("POST", _) => b"{}",
+        _ => b"",
+    };
     let reply = web::call(server.address, method, &path, &headers, body);
     let reason = reason_in(&reply.bytes);
     assert!(reason.is_none() || reply.status >= 400, "{path}: {reply:?}");
@@ -284,7 +311,9 @@ fn over_json(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]
 fn over_grpc_web(server: &Server, path: &str, headers: &[(&str, &str)]) -> Option<&'static str> {
     use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
     let headers = [&[("content-type", "application/grpc-web+proto")], headers].concat();
-    let reply = web::call(server.address, "POST", path, &headers, &[0; 5]);
+    let message = asked_of(path);
+    let body = [&[0, 0, 0, 0, message.len() as u8][..], &message[..]].concat();
+    let reply = web::call(server.address, "POST", path, &headers, &body);
     assert_eq!(reply.status, 200, "{path}: {reply:?}");
     let details = reply.header("grpc-status-details-bin").unwrap_or_default().trim_end_matches('=');
     reason_in(&BASE64_STANDARD_NO_PAD.decode(details).expect("base64"))
@@ -296,7 +325,7 @@ async fn walk(server: &Server, callers: &[Caller]) {
         let channel = server.channel().await;
         for path in calls() {
             let expected = (caller.hears)(declared(&path));
-            let refused = raw::call_with(channel.clone(), &path, caller.headers, Vec::new()).await;
+            let refused = raw::call_with(channel.clone(), &path, caller.headers, asked_of(&path)).await;
             let heard = refused.err().and_then(|status| reason_in(status.details()));
             let web = over_grpc_web(server, &path, caller.headers);
             if heard != expected || web != expected {

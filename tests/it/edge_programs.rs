@@ -146,11 +146,18 @@ async fn what_a_burst_reports_makes_no_profile() {
     assert_eq!(impression(&server, &seen[0], &crowd), COUNTED);
     assert_eq!(impression(&server, &seen[1], &elsewhere), COUNTED);
     assert_eq!(web::get(server.address, &linked[0].1, &crowd).status, 302);
+    let clicks = "rapport_outcomes_total{type=\"click\"}";
+    assert_eq!(counter(&server, clicks).await, 1);
+    // what counted of nobody does not count once more of the visitor
+    assert_eq!(web::get(server.address, &linked[0].1, &elsewhere).status, 302);
     assert_eq!(web::get(server.address, &linked[1].1, &elsewhere).status, 302);
     // the last click comes after all else in the log
     eventually("the click from elsewhere", || async { is_remembered(&server, &linked[1].0.visitor).then_some(()) })
         .await;
     assert!(is_remembered(&server, &seen[1].visitor));
+    // nor the other way round
+    assert_eq!(web::get(server.address, &linked[1].1, &crowd).status, 302);
+    assert_eq!(counter(&server, clicks).await, 2);
     assert!(!is_remembered(&server, &seen[0].visitor) && !is_remembered(&server, &linked[0].0.visitor));
 }
 

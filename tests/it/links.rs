@@ -1,10 +1,12 @@
 //! Traceable links lead where the rules say, and count a click once.
 
-use rapport::proto::{GetReportRequest, OutcomeType};
+use std::sync::Arc;
+
+use rapport::proto::{DecideResponse, GetReportRequest, ListTimelineRequest, OutcomeType};
 use serde_json::json;
 
 use crate::{
-    harness::{Server, eventually},
+    harness::{Place, Server, eventually, message},
     web,
 };
 
@@ -62,6 +64,76 @@ async fn a_click_is_followed_and_counted_once() {
     })
     .await;
     assert_eq!(after, before + 1);
+}
+
+/// The paths of both links of what is shown at the slot.
+fn paths(answer: &DecideResponse) -> [String; 2] {
+    ["shop", "more"].map(|name| path_of(&answer.placements[0].presentations[0].links[name]))
+}
+
+fn follow(server: &Server, path: &str) {
+    let reply = web::get(server.address, path, &[]);
+    assert_eq!(reply.status, 302, "{}", reply.body);
+}
+
+/// The links that a customer followed, the first first.
+async fn followed(server: &Server, customer: &str) -> Vec<String> {
+    let request: ListTimelineRequest = message(json!({
+        "identities": [{"type": "customer_id", "value": customer}], "kinds": ["TIMELINE_KIND_OUTCOME"],
+    }));
+    let page = server.customers().await.list_timeline(request).await.expect("a timeline").into_inner();
+    let clicks = page.entries.into_iter().filter(|entry| entry.r#type == "click");
+    clicks.rev().map(|entry| entry.link).collect()
+}
+
+async fn see_followed(server: &Server, customer: &str, links: &[&str]) {
+    eventually("the links followed", || async { (followed(server, customer).await == links).then_some(()) }).await;
+}
+
+async fn see_positives(server: &Server, count: u64) {
+    eventually("the clicks", || async { (positives_of(server, "linked").await == count).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn every_link_followed_is_told_in_order_and_counts_once() {
+    // its own: it counts every click of the offer
+    let server = Server::start(&Arc::new(Place::new()));
+    let ask = |customer: &str| {
+        json!({
+            "identities": [{"type": "customer_id", "value": customer}],
+            "placements": [{"placement": "linked_slot"}],
+        })
+    };
+    server.customer("links-order", json!({})).await;
+    let [shop, more] = paths(&server.decide(ask("links-order")).await.expect("an answer"));
+    follow(&server, &shop);
+    see_followed(&server, "links-order", &["shop"]).await;
+    follow(&server, &shop);
+    follow(&server, &more);
+    see_followed(&server, "links-order", &["shop", "more"]).await;
+    follow(&server, &shop);
+    assert_eq!(clicks_of(&server, "links-order").await, 1, "both are of one presentation");
+    see_positives(&server, 1).await;
+
+    // nobody has a timeline, and counts once all the same
+    let nobody = json!({"placements": [{"placement": "linked_slot"}]});
+    let [shop, more] = paths(&server.decide(nobody).await.expect("an answer"));
+    follow(&server, &more);
+    see_positives(&server, 2).await;
+    follow(&server, &shop);
+
+    // a click reported without a link is one more entry, and no more of a success
+    server.customer("links-reported", json!({})).await;
+    let answer = server.decide(ask("links-reported")).await.expect("an answer");
+    let [_, more] = paths(&answer);
+    let token = &answer.placements[0].presentations[0].presentation_token;
+    let click = json!({"events": [{"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_CLICK"}}]});
+    server.events().await.record(message::<rapport::proto::RecordRequest>(click)).await.expect("the click is taken");
+    follow(&server, &more);
+    see_followed(&server, "links-reported", &["", "more"]).await;
+    // all that was followed before is in the log by now
+    see_positives(&server, 3).await;
+    assert_eq!(followed(&server, "links-order").await, ["shop", "more"]);
 }
 
 #[tokio::test]

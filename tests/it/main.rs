@@ -1,6 +1,8 @@
 //! The integration tests: one binary that starts the real service on port 0 and
 //! speaks to it over gRPC and JSON.
 
+mod analyze;
+mod bad_input;
 mod batch;
 mod channel_by_yaml;
 mod desk;
@@ -8,14 +10,19 @@ mod edge;
 mod edge_pages;
 mod edge_programs;
 mod edge_web;
+mod erase;
+mod export;
 mod fixtures;
 mod golden;
 mod harness;
 mod idempotency;
+mod import;
+mod ingest;
 mod kill;
 mod limits;
 mod links;
 mod malformed;
+mod merge;
 mod nodelay;
 mod openapi;
 mod pausing;
@@ -24,12 +31,15 @@ mod probes;
 mod publishing;
 mod raw;
 mod readme;
+mod readwrite;
 mod reload;
 mod replay;
 mod report;
 mod restart;
 mod sample;
+mod subscribe;
 mod tidy;
 mod visitor;
 mod visitor_id;
 mod web;
+mod wishes;

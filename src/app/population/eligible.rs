@@ -4,7 +4,7 @@
 
 use crate::{
     decide::FactReader,
-    domain::{Assurance, AttrSlot, Cell, Facts, OfferSet, OfferSlot, Profile, Request, Schema, Timestamp},
+    domain::{Assurance, AttrSlot, Cell, Cells, Facts, OfferSet, OfferSlot, Profile, Request, Schema, Timestamp},
     rules::{IndexBuffers, Policy, Ruleset},
 };
 
@@ -29,10 +29,10 @@ pub struct Person<'a> {
 
 impl<'a> Person<'a> {
     /// Fills the cells of their facts.
-    pub fn fill(&self, reader: &FactReader, schema: &Schema, cells: &mut Vec<Cell>) {
+    pub fn fill(&self, reader: &FactReader, schema: &Schema, cells: &mut Cells) {
         reader.fill(&self.facts(schema), self.profiling, cells);
         for slot in self.missing {
-            if let Some(cell) = cells.get_mut(slot.index()) {
+            if let Some(cell) = cells.list.get_mut(slot.index()) {
                 *cell = Cell::Missing;
             }
         }
@@ -44,7 +44,7 @@ impl<'a> Person<'a> {
         'a: 's,
     {
         let Person { profile, request, now, .. } = *self;
-        Facts { cells: &[], schema, profile, request, now }
+        Facts { cells: &[], derived: &[], schema, profile, request, now }
     }
 }
 
@@ -64,7 +64,7 @@ pub struct Eligibility<'r> {
 /// Buffers of one worker, reused from person to person.
 #[derive(Debug, Default)]
 pub struct EligibilityBuffers {
-    cells: Vec<Cell>,
+    cells: Cells,
     index: IndexBuffers,
     /// Those whose schedule holds, and when.
     scheduled: Option<(Timestamp, OfferSet)>,
@@ -121,8 +121,8 @@ impl<'r> Eligibility<'r> {
         self.facts(person, &buffers.cells)
     }
 
-    fn facts<'a>(&'a self, person: &Person<'a>, cells: &'a [Cell]) -> Facts<'a> {
-        Facts { cells, ..person.facts(&self.rules.schema) }
+    fn facts<'a>(&'a self, person: &Person<'a>, cells: &'a Cells) -> Facts<'a> {
+        Facts { cells: &cells.list, derived: &cells.derived, ..person.facts(&self.rules.schema) }
     }
 
     fn directly(&self, few: &[OfferSlot], person: &Person<'_>, buffers: &mut EligibilityBuffers) {

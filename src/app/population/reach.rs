@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     decide::FactReader,
-    domain::{Cell, Facts, OfferSet, OfferSlot},
+    domain::{Cells, Facts, OfferSet, OfferSlot},
     rules::Ruleset,
 };
 
@@ -165,7 +165,7 @@ impl<'a> Look<'a> {
         let mut sums = Sums::new(self.pairs);
         let mut buffers: [EligibilityBuffers; 2] = Default::default();
         let mut found = [OfferSet::empty(self.pairs), OfferSet::empty(self.pairs)];
-        let mut inside = Inside { look: self, cells: Vec::new(), segments: Vec::new() };
+        let mut inside = Inside { look: self, cells: Cells::default(), segments: Vec::new() };
         crowd.visit(&mut |person| {
             sums.people += 1;
             for (side, eligibility) in self.sides.iter().enumerate() {
@@ -185,7 +185,7 @@ impl<'a> Look<'a> {
 /// Finds the segments of those something changes for.
 struct Inside<'a> {
     look: &'a Look<'a>,
-    cells: Vec<Cell>,
+    cells: Cells,
     segments: Vec<u32>,
 }
 
@@ -193,7 +193,7 @@ impl Inside<'_> {
     fn of(&mut self, person: &Person<'_>) -> &[u32] {
         let rules = self.look.after;
         person.fill(&self.look.segments, &rules.schema, &mut self.cells);
-        let facts = Facts { cells: &self.cells, ..person.facts(&rules.schema) };
+        let facts = Facts { cells: &self.cells.list, derived: &self.cells.derived, ..person.facts(&rules.schema) };
         self.segments.clear();
         for (at, segment) in rules.segments.iter().enumerate() {
             if segment.condition.holds(&facts) {

@@ -8,7 +8,7 @@ use crate::{
     domain::{Activation, RevisionOrigin, RulesetHash, time::SECOND_US},
     learn,
     rules::{self, Ruleset, SourceFile},
-    store::NewActive,
+    store::{Linking, NewActive},
     telemetry::PublishOutcome,
 };
 
@@ -138,12 +138,13 @@ impl App {
             // what was learned and paused since the checks began
             let tallies = self.store.tallies().borrow().clone();
             let models = Arc::new(learn::response_rates(&tallies, &candidate.ruleset));
-            let next = candidate.with_models(models);
+            let next = candidate.with_models(models).with_base(Arc::clone(&current.base));
             match Arc::ptr_eq(&next.pauses, &current.pauses) {
                 true => Arc::new(next),
                 false => Arc::new(next.with_pauses(Arc::clone(&current.pauses))),
             }
         });
+        self.store.link_by(Linking::of(&candidate.ruleset.schema));
         self.metrics.revision(&activation.hash.to_string(), activation.origin);
         let accepted = self.directory_accepted(&activation);
         {

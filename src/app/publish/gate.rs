@@ -65,7 +65,7 @@ impl App {
         };
         report.errors = unreadable(&active.ruleset, &ruleset);
         let models = Arc::new(learn::response_rates(&self.tallies(), &ruleset));
-        let candidate = Snapshot::new(ruleset, models, Arc::clone(&active.pauses));
+        let candidate = Snapshot::new(ruleset, models, Arc::clone(&active.pauses)).with_base(Arc::clone(&active.base));
         weigh_rules(&candidate.ruleset, self.now(), &mut report);
         self.weigh_reach((&active, &candidate), Occasion::Publish, &mut report);
         report.notes.extend(fewer_scenarios(&active.ruleset, &candidate.ruleset));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     cli::client::refused,
-    grpc::Api,
+    grpc::{Api, Sight},
     http::demo::Caller,
     proto::{
         Customer, DecideRequest, GetCustomerRequest, Identity, Intent, PlacementRequest, UpsertCustomerRequest, value,
@@ -25,6 +25,9 @@ struct Story {
     phone: String,
     desk: Vec<String>,
     hero: Option<String>,
+    /// Whether the first action of the desk may be said once only: said there, the
+    /// shop would have to say something else.
+    said_once: bool,
 }
 
 impl Story {
@@ -33,7 +36,7 @@ impl Story {
     }
 
     fn is_told_the_same(&self) -> bool {
-        self.hero.is_some() && self.hero.as_ref() == self.desk.first()
+        !self.said_once && self.hero.is_some() && self.hero.as_ref() == self.desk.first()
     }
 
     fn complains(&self) -> bool {
@@ -98,7 +101,7 @@ fn caller(label: &str, phone: String) -> Caller {
 /// None for a customer without a phone.
 async fn story(api: &Api, identity: &Identity) -> anyhow::Result<Option<Story>> {
     let request = GetCustomerRequest { identities: vec![identity.clone()], ..GetCustomerRequest::default() };
-    let answer = api.get_customer(request).await.map_err(|s| refused("looking at a customer", &s))?;
+    let answer = api.get_customer(Sight::Whole, request).await.map_err(|s| refused("looking at a customer", &s))?;
     let customer = answer.customer.unwrap_or_default();
     let Some(phone) = customer.identities.iter().find(|i| i.r#type == "phone").map(|i| i.value.clone()) else {
         return Ok(None);
@@ -121,7 +124,19 @@ async fn story(api: &Api, identity: &Identity) -> anyhow::Result<Option<Story>> 
         offers.push(presentations.map(|p| p.offer).filter(|offer| !offer.is_empty()).collect::<Vec<_>>());
     }
     let hero = offers.pop().unwrap_or_default().into_iter().next();
-    Ok(Some(Story { customer, phone, desk: offers.pop().unwrap_or_default(), hero }))
+    let desk = offers.pop().unwrap_or_default();
+    let said_once = desk.first().is_some_and(|offer| is_said_once(api, offer));
+    Ok(Some(Story { customer, phone, desk, hero, said_once }))
+}
+
+/// Whether a limit of the offer's own lets it be said once to a person.
+fn is_said_once(api: &Api, offer: &str) -> bool {
+    let ruleset = &api.app().current().ruleset;
+    let offer = ruleset.offers.iter().find(|known| &*known.name_id == offer);
+    offer.is_some_and(|offer| {
+        let own = ruleset.limits.iter().filter(|limit| limit.offer == Some(offer.slot));
+        own.into_iter().any(|limit| limit.max <= 1)
+    })
 }
 
 /// Makes the housemate, or finds them there.

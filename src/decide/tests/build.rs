@@ -27,6 +27,7 @@ pub fn attribute(schema: &mut Schema, name: &str, kind: AttributeType, source: A
         AttributeSource::Stored => schema.stored.push((id, slot)),
         AttributeSource::Context => schema.context.push((id, slot)),
         AttributeSource::Trait(_) => schema.traits.push(slot),
+        AttributeSource::Records(_) => schema.record_keys.push(slot),
     }
     schema.stored.sort();
     schema.context.sort();
@@ -109,6 +110,7 @@ pub fn rules() -> Ruleset {
     channels[SMS.index()].quiet_hours = Some(QuietHours { from_minute: 1200, until_minute: 540, wait: false });
     Ruleset {
         index: Default::default(),
+        feeds: Default::default(),
         hash: RulesetHash(1),
         currency: Currency { code: *b"GBP", minor_digits: 2 },
         default_language: "en".into(),
@@ -131,6 +133,8 @@ pub fn rules() -> Ruleset {
         holdout_salt: "salt".into(),
         exploration_share: 0.0,
         prior_trials: 50.0,
+        attribution_us: 14 * crate::domain::time::DAY_US,
+        wished_channel_weight: 1.25,
         reach: Default::default(),
         segments: Vec::new(),
         offers: Vec::new(),
@@ -226,6 +230,7 @@ pub fn offer<'a>(rules: &'a mut Ruleset, name: &str, value: f64) -> &'a mut Offe
         open: true,
         verified: false,
         base_rate: None,
+        attribution_us: None,
         holdout_exempt: false,
         treatments,
         reasons: Vec::new(),
@@ -317,6 +322,7 @@ pub fn interaction(offer: &str, channel: &str, at: Timestamp, outcomes: &[Outcom
         answered_at: at,
         outcomes: outcomes.iter().fold(OutcomeSet::default(), |set, o| set.with(*o)),
         reason: ReasonCode(0),
+        reason_at: Timestamp::default(),
     }
 }
 

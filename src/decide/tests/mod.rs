@@ -1,11 +1,13 @@
 //! Tests of the pipeline.
 
-mod build;
+pub(super) mod build;
 mod cases;
 mod chance;
 mod pauses;
+mod profiling;
 mod properties;
 mod random;
 mod reference;
 mod scenarios;
 mod visitors;
+mod wishes;

@@ -120,6 +120,7 @@ impl<'a> Slow<'a> {
             _ if def.behavioural && !profiling => None,
             AttributeSource::Trait(wanted) => Some(crate::customer::traits::read(wanted, profile, self.case.now)),
             AttributeSource::Stored => at(profile.attributes.iter().position(|a| a.id == def.id)).map(Cell::Stored),
+            AttributeSource::Records(_) => None,
             AttributeSource::Context => at(request.context.iter().position(|a| a.0 == def.id)).map(Cell::Context),
         };
         found.unwrap_or(match &def.default {
@@ -133,7 +134,7 @@ impl<'a> Slow<'a> {
         let schema = &self.rules.schema;
         let cells: Vec<Cell> = schema.attributes.iter().map(|def| self.cell(def)).collect();
         let (profile, request, now) = (&self.case.profile, &self.case.request, self.case.now);
-        read(&Facts { cells: &cells, schema, profile, request, now })
+        read(&Facts { cells: &cells, derived: &[], schema, profile, request, now })
     }
 
     fn truth(&self, condition: &Condition) -> Truth {

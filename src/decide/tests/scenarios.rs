@@ -26,6 +26,7 @@ fn scenario(placements: &[&str], expect: Vec<Expectation>) -> Scenario {
         position: Position::default(),
         now: NOW,
         profile: customer(),
+        fed: Vec::new(),
         known: true,
         holdout: false,
         request: ask(placements),

@@ -147,7 +147,7 @@ pub fn event(r: &mut Reading<'_>, wire: &proto::Event) -> bool {
         | OutcomeType::Decline
         | OutcomeType::Dismiss
         | OutcomeType::Conversion => true,
-        OutcomeType::Unsubscribe | OutcomeType::Handoff | OutcomeType::Cancelled => false,
+        OutcomeType::Unsubscribe | OutcomeType::Handoff | OutcomeType::Cancelled | OutcomeType::NoResponse => false,
     };
     if !permitted {
         r.wrong("outcome.type", "may be impression, click, accept, decline, dismiss or conversion only from a browser");

@@ -11,9 +11,9 @@ use crate::{
 };
 
 use super::{
-    Reading, event,
+    Reading, event, preferences,
     reading::{REQUEST_ID_BYTES_MAX, money, timestamp},
-    request, schema, value,
+    records, request, schema, value,
 };
 
 /// Most consents of one call.
@@ -33,6 +33,8 @@ pub fn read_upsert(mut reading: Reading<'_>, wire: proto::UpsertCustomerRequest)
         identities: r.identities_to_write("", wire.identities),
         attributes: schema::stored(r, wire.attributes),
         consents: consents(r, wire.consents),
+        preferences: preferences::read(r, wire.preferences),
+        records: records::read(r, wire.records),
         request_id: r.text("request_id", wire.request_id, REQUEST_ID_BYTES_MAX).into_string(),
         at: r.moment("time", wire.time),
         validate_only: wire.validate_only,
@@ -98,10 +100,12 @@ pub fn write(view: &CustomerView, names: &Names<'_>) -> proto::Customer {
         segments: view.segments.iter().map(|name| name.to_string()).collect(),
         interactions: profile.interactions.iter().rev().map(|one| interaction(one, names)).collect(),
         items: profile.items.iter().rev().map(|one| item(one, names)).collect(),
-        events: profile.stats.iter().map(|one| event_total(one, names)).collect(),
+        events: crate::customer::traits::totals(profile).iter().map(|one| event_total(one, names)).collect(),
         arm: arm(view.holdout).to_owned(),
         first_seen: Some(timestamp(profile.first_seen)),
         consistency_token: view.consistency_token.clone(),
+        preferences: preferences::write(profile.preferences.iter().map(|p| &p.preference), names.ruleset),
+        records: records::write(&profile.records, names.ruleset),
     }
 }
 
@@ -110,7 +114,8 @@ pub fn arm(holdout: bool) -> &'static str {
     if holdout { "holdout" } else { "treated" }
 }
 
-fn identity(one: &crate::domain::StoredIdentity, names: &Names<'_>) -> proto::Identity {
+/// An identity on the wire.
+pub fn identity(one: &crate::domain::StoredIdentity, names: &Names<'_>) -> proto::Identity {
     let known = names.ruleset.schema.identities.iter().find(|def| def.id == one.kind);
     let kind = known.map_or_else(|| format!("{:08x}", one.kind.0), |def| def.name.to_string());
     proto::Identity { r#type: kind, value: one.value.to_string() }

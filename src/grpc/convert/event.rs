@@ -3,15 +3,14 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    app::{AppError, Bearer, EventInput, OutcomeInput, Recorded, RecordedStatus, RespondInput},
-    domain::{EventId, EventKind, ItemId, ItemLine, OutcomeType, Timestamp},
-    grpc::structs::{Kind, Struct, Value},
+    app::{AppError, Bearer, EventInput, Meant, OutcomeInput, Recorded, RecordedStatus, RespondInput},
+    domain::{AttrId, EventId, EventKind, ItemId, ItemLine, OutcomeType, Timestamp, Value},
     proto,
     store::Strength,
 };
 
 use super::{
-    Reading, browser,
+    Reading, browser, data, presentation,
     reading::{NOTE_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX},
     request,
     suggest::{did_you_mean, quoted},
@@ -27,10 +26,6 @@ pub const SOURCE_BYTES_MAX: usize = 64;
 pub const ITEMS_MAX: usize = 200;
 /// Most bytes of an item's id.
 pub const ITEM_BYTES_MAX: usize = 64;
-/// Most bytes of an event's data as JSON.
-pub const DATA_BYTES_MAX: usize = 8 << 10;
-/// Deepest nesting of an event's data.
-pub const DATA_DEPTH_MAX: usize = 16;
 /// Most bytes of a caller's own id (agent, call).
 pub const CALLER_ID_BYTES_MAX: usize = 128;
 /// Most bytes of a decline's reason code.
@@ -53,6 +48,11 @@ pub fn event_id(source: &str, id: &str) -> EventId {
     EventId(hasher.digest128())
 }
 
+/// The source of an event that names none.
+pub fn or_default(source: &str) -> &str {
+    if source.is_empty() { "default" } else { source }
+}
+
 /// Checks one event.
 ///
 /// # Errors
@@ -67,19 +67,21 @@ pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, 
     let source = r.text("source", wire.source, SOURCE_BYTES_MAX);
     let input = match wire.kind {
         Some(proto::event::Kind::Outcome(outcome)) => {
-            read_outcome(r, "outcome.", outcome).map(|input| EventInput::Outcome(OutcomeInput { at, ..input }))
+            let (outcome, meant) = presentation::read(r, outcome, (&source, &id));
+            let outcome = read_outcome(r, "outcome.", outcome, meant);
+            outcome.map(|input| EventInput::Outcome(OutcomeInput { at, ..input }))
         }
         Some(proto::event::Kind::Customer(customer)) => {
             if id.is_empty() {
                 r.wrong("event_id", "is empty: give the source's own id of the event, unique within `source`");
             }
-            let source = if source.is_empty() { "default" } else { &source };
-            let id = event_id(source, &id);
+            let id = event_id(or_default(&source), &id);
             read_customer(r, customer).map(|c| EventInput::Customer {
                 id,
                 identities: c.identities,
                 at,
                 kind: c.kind,
+                fields: c.fields,
                 strength: c.strength,
                 item_names: c.item_names,
             })
@@ -119,6 +121,8 @@ fn amount(r: &mut Reading<'_>, field: &str, wire: Option<proto::Money>, instead:
 struct CustomerEvent {
     identities: Vec<crate::domain::Identity>,
     kind: EventKind,
+    /// Declared fields, sorted by id.
+    fields: Vec<(AttrId, Value)>,
     strength: Strength,
     item_names: Vec<Box<str>>,
 }
@@ -128,7 +132,8 @@ fn read_customer(r: &mut Reading<'_>, wire: proto::CustomerEvent) -> Option<Cust
     let instead = "give a positive amount; what was returned is an event of its own type";
     let amount = amount(r, "customer.amount", wire.amount, instead);
     let (items, item_names) = items(r, wire.items);
-    let data = data(r, wire.data);
+    let given = wire.data.unwrap_or_default();
+    let data = data::data(r, &given);
     let ruleset = r.ruleset;
     let channel = ruleset.channel_by_name(&wire.channel).map(|c| c.id);
     if channel.is_none() && !wire.channel.is_empty() {
@@ -139,10 +144,11 @@ fn read_customer(r: &mut Reading<'_>, wire: proto::CustomerEvent) -> Option<Cust
         r.wrong("customer.type", format!("{} is not an event type of the rules{hint}", quoted(&wire.r#type)));
         return None;
     };
+    let fields = data::declared(r, event, &given);
     let (bought, conversion) = (event.bought, event.conversion);
     let kind = EventKind::Customer { event: event.id, channel, amount, items, bought, conversion, data };
     let strength = if event.durable { Strength::Disk } else { Strength::Process };
-    Some(CustomerEvent { identities, kind, strength, item_names })
+    Some(CustomerEvent { identities, kind, fields, strength, item_names })
 }
 
 fn items(r: &mut Reading<'_>, wire: Vec<proto::EventItem>) -> (Vec<ItemLine>, Vec<Box<str>>) {
@@ -176,40 +182,6 @@ fn unit_price_of(r: &mut Reading<'_>, field: &str, price: proto::Money) -> Optio
     Some(price)
 }
 
-fn data(r: &mut Reading<'_>, wire: Option<Struct>) -> Box<str> {
-    const FIELD: &str = "customer.data";
-    let Some(wire) = wire else { return Box::default() };
-    if too_deep(&wire, DATA_DEPTH_MAX) {
-        r.wrong(FIELD, format!("is nested too deep: at most {DATA_DEPTH_MAX} levels"));
-        return Box::default();
-    }
-    match serde_json::to_string(&wire) {
-        Ok(json) if json.len() > DATA_BYTES_MAX => {
-            r.wrong(FIELD, format!("is {} bytes long as JSON: at most {DATA_BYTES_MAX}", json.len()));
-            Box::default()
-        }
-        Ok(json) => json.into_boxed_str(),
-        Err(_) => {
-            r.wrong(FIELD, "has a number that is not finite");
-            Box::default()
-        }
-    }
-}
-
-/// Whether an object is nested deeper than so many levels. The decoders bound
-/// the depth already, so that this recursion is bounded.
-fn too_deep(object: &Struct, levels: usize) -> bool {
-    levels == 0 || object.fields.values().any(|value| value_too_deep(value, levels))
-}
-
-fn value_too_deep(value: &Value, levels: usize) -> bool {
-    match &value.kind {
-        Some(Kind::StructValue(object)) => too_deep(object, levels - 1),
-        Some(Kind::ListValue(list)) => levels == 1 || list.values.iter().any(|v| value_too_deep(v, levels - 1)),
-        _ => false,
-    }
-}
-
 fn outcome_type(r: &mut Reading<'_>, field: &str, number: i32) -> Option<OutcomeType> {
     Some(match r.number(field, number)? {
         proto::OutcomeType::Unspecified => {
@@ -225,6 +197,10 @@ fn outcome_type(r: &mut Reading<'_>, field: &str, number: i32) -> Option<Outcome
         proto::OutcomeType::Unsubscribe => OutcomeType::Unsubscribe,
         proto::OutcomeType::Handoff => OutcomeType::Handoff,
         proto::OutcomeType::Cancelled => OutcomeType::Cancelled,
+        proto::OutcomeType::NoResponse => {
+            r.wrong(field, "`OUTCOME_TYPE_NO_RESPONSE` is said by the service alone: record what followed");
+            return None;
+        }
     })
 }
 
@@ -241,12 +217,18 @@ pub fn write_outcome_type(outcome: OutcomeType) -> proto::OutcomeType {
         OutcomeType::Unsubscribe => proto::OutcomeType::Unsubscribe,
         OutcomeType::Handoff => proto::OutcomeType::Handoff,
         OutcomeType::Cancelled => proto::OutcomeType::Cancelled,
+        OutcomeType::NoResponse => proto::OutcomeType::NoResponse,
     }
 }
 
-fn read_outcome(r: &mut Reading<'_>, at: &str, wire: proto::Outcome) -> Option<OutcomeInput> {
+fn read_outcome(
+    r: &mut Reading<'_>,
+    at: &str,
+    wire: proto::Outcome,
+    meant: Option<Box<Meant>>,
+) -> Option<OutcomeInput> {
     let token_field = format!("{at}presentation_token");
-    if wire.presentation_token.is_empty() {
+    if wire.presentation_token.is_empty() && meant.is_none() {
         r.wrong(token_field.as_str(), "is empty: give the token of the presentation");
     }
     let token = r.text(&token_field, wire.presentation_token, TOKEN_BYTES_MAX);
@@ -263,6 +245,7 @@ fn read_outcome(r: &mut Reading<'_>, at: &str, wire: proto::Outcome) -> Option<O
     }
     Some(OutcomeInput {
         token: token.into_string(),
+        meant,
         bearer: Bearer::Service,
         outcome,
         reason_code: reason_code.into_string(),
@@ -270,6 +253,7 @@ fn read_outcome(r: &mut Reading<'_>, at: &str, wire: proto::Outcome) -> Option<O
         note,
         agent: Box::default(),
         call: Box::default(),
+        link: Box::default(),
         at: None,
     })
 }
@@ -290,8 +274,11 @@ pub fn read_respond(mut reading: Reading<'_>, wire: proto::RespondRequest) -> Re
         reason_code: wire.reason_code,
         value: wire.value,
         note: wire.note,
+        customer: Vec::new(),
+        offer: String::new(),
+        channel: String::new(),
     };
-    match read_outcome(r, "", outcome) {
+    match read_outcome(r, "", outcome, None) {
         Some(outcome) => {
             let outcome = OutcomeInput { agent, call, ..outcome };
             reading.done(RespondInput { outcome, request_id, view, trace })
@@ -330,16 +317,30 @@ pub fn write_recorded(recorded: Recorded) -> proto::RecordResult {
     }
 }
 
-/// An event that was refused before it was recorded.
+/// Most bytes of the violations that are told of one event.
+pub const ERROR_BYTES_MAX: usize = 4_000;
+
+/// An event that was refused before it was recorded: every violation, as far as
+/// they fit.
 pub fn write_refused(error: AppError) -> proto::RecordResult {
-    let why = match error {
-        AppError::Invalid(violations) => {
-            let each: Vec<String> =
-                violations.into_iter().map(|v| format!("`{}` {}", v.field, v.description)).collect();
-            each.join("; ")
+    let AppError::Invalid(violations) = error else { return refused(error.to_string()) };
+    let (total, mut why) = (violations.len(), String::new());
+    for (told, violation) in violations.into_iter().enumerate() {
+        let one = format!("`{}` {}", violation.field, violation.description);
+        if told > 0 && why.len() + one.len() > ERROR_BYTES_MAX {
+            why.push_str(&format!("; and {} more", total - told));
+            break;
         }
-        other => other.to_string(),
-    };
+        if told > 0 {
+            why.push_str("; ");
+        }
+        why.push_str(&one);
+    }
+    refused(why)
+}
+
+/// An event that was refused, with the reason.
+pub fn refused(why: String) -> proto::RecordResult {
     proto::RecordResult { status: proto::RecordStatus::Refused as i32, error: why, ..Default::default() }
 }
 

@@ -99,8 +99,11 @@ impl<'a> Reading<'a> {
 
     /// Identities, each checked, normalised and hashed.
     pub fn identities(&mut self, at: &str, identities: Vec<proto::Identity>) -> Vec<Identity> {
-        let field = format!("{at}identities");
-        if !self.fits(&field, identities.len(), IDENTITIES_MAX) {
+        self.identities_in(&format!("{at}identities"), identities)
+    }
+
+    fn identities_in(&mut self, field: &str, identities: Vec<proto::Identity>) -> Vec<Identity> {
+        if !self.fits(field, identities.len(), IDENTITIES_MAX) {
             return Vec::new();
         }
         let mut checked = Vec::with_capacity(identities.len());
@@ -121,15 +124,23 @@ impl<'a> Reading<'a> {
     /// Identities to write by, of which there must be one. A match token names a
     /// customer for reading only.
     pub fn identities_to_write(&mut self, at: &str, identities: Vec<proto::Identity>) -> Vec<Identity> {
+        self.writers(&format!("{at}identities"), identities)
+    }
+
+    /// The same, of a field by its whole name.
+    pub fn writers(&mut self, field: &str, identities: Vec<proto::Identity>) -> Vec<Identity> {
         for (index, identity) in identities.iter().enumerate().take(IDENTITIES_MAX) {
             if identity.r#type == MATCH_TYPE {
                 self.wrong(
-                    format!("{at}identities[{index}].type"),
+                    format!("{field}[{index}].type"),
                     "`match` names a customer for reading only: write with another identity of the customer",
                 );
             }
         }
-        self.identities_required(at, identities)
+        if identities.is_empty() {
+            self.wrong(field, "is empty: give at least one identity");
+        }
+        self.identities_in(field, identities)
     }
 
     /// Identities of which there must be one.

@@ -64,6 +64,9 @@ fn schema() -> Schema {
             name: "email".into(),
             format: IdentityFormat::Email,
             sharing: Default::default(),
+            bearer: Default::default(),
+            single: false,
+            people_max: 5,
         }],
         events: vec![EventDef {
             id: crate::domain::EventTypeId::of("purchase"),
@@ -71,10 +74,14 @@ fn schema() -> Schema {
             bought: true,
             conversion: true,
             durable: true,
+            fields: Vec::new(),
+            open: true,
         }],
+        records: Vec::new(),
         traits: Vec::new(),
         verified: Vec::new(),
         attributes,
+        ..Schema::default()
     }
 }
 
@@ -104,6 +111,7 @@ pub(crate) fn ruleset() -> Ruleset {
     let placement = PlacementId::of("home_hero");
     Ruleset {
         index: Default::default(),
+        feeds: Default::default(),
         hash: RulesetHash(7),
         currency: GBP,
         default_language: "en".into(),
@@ -130,6 +138,8 @@ pub(crate) fn ruleset() -> Ruleset {
         holdout_salt: "".into(),
         exploration_share: 0.0,
         prior_trials: 1.0,
+        attribution_us: 14 * crate::domain::time::DAY_US,
+        wished_channel_weight: 1.25,
         reach: Default::default(),
         segments: Vec::new(),
         offers: Vec::new(),
@@ -143,7 +153,7 @@ pub(crate) fn ruleset() -> Ruleset {
     }
 }
 
-fn identity(kind: &str, value: &str) -> Result<Identity, String> {
+pub(super) fn identity(kind: &str, value: &str) -> Result<Identity, String> {
     if !value.contains('@') {
         return Err("is not an e-mail address".to_owned());
     }
@@ -155,7 +165,7 @@ fn identity(kind: &str, value: &str) -> Result<Identity, String> {
     })
 }
 
-fn fields(result: Result<impl Sized, AppError>) -> Vec<String> {
+pub(super) fn fields(result: Result<impl Sized, AppError>) -> Vec<String> {
     match result {
         Err(AppError::Invalid(violations)) => {
             let mut fields: Vec<String> = violations.into_iter().map(|v| v.field).collect();
@@ -170,11 +180,11 @@ fn decide(wire: proto::DecideRequest) -> Result<Request, AppError> {
     request::read(Reading::new(&ruleset(), &identity), wire)
 }
 
-fn context(fields: Vec<(&str, structs::Value)>) -> Option<Struct> {
+pub(super) fn context(fields: Vec<(&str, structs::Value)>) -> Option<Struct> {
     Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn email(value: &str) -> proto::Identity {
+pub(super) fn email(value: &str) -> proto::Identity {
     proto::Identity { r#type: "email".into(), value: value.into() }
 }
 

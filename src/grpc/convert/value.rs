@@ -26,7 +26,17 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// What is wrong and what to give instead.
 pub fn read(def: &AttributeDef, currency: &Currency, kind: Kind) -> Result<Value, String> {
-    let value = match (&def.kind, kind) {
+    let value = typed(&def.kind, currency, kind)?;
+    in_range(def, currency, &value)?;
+    Ok(value)
+}
+
+/// A JSON value as a type wants it. Null is the caller's matter.
+///
+/// # Errors
+/// What is wrong and what to give instead.
+pub fn typed(wanted: &AttributeType, currency: &Currency, kind: Kind) -> Result<Value, String> {
+    Ok(match (wanted, kind) {
         (AttributeType::Bool, Kind::BoolValue(v)) => Value::Bool(v),
         (AttributeType::Int, Kind::NumberValue(v)) => Value::Int(whole(v)?),
         (AttributeType::Double, Kind::NumberValue(v)) => Value::Double(finite(v)?),
@@ -38,9 +48,7 @@ pub fn read(def: &AttributeDef, currency: &Currency, kind: Kind) -> Result<Value
         (AttributeType::Money, Kind::NumberValue(v)) => Value::Money(major(currency, v)?),
         (AttributeType::Money, Kind::StructValue(v)) => Value::Money(money_object(currency, &v)?),
         (wanted, got) => return Err(format!("is {}: give {}", kind_name(&got), wanted_text(wanted))),
-    };
-    in_range(def, currency, &value)?;
-    Ok(value)
+    })
 }
 
 fn wanted_text(wanted: &AttributeType) -> &'static str {

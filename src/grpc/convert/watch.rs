@@ -36,7 +36,8 @@ fn happening(event: &Event, names: &Names<'_>) -> Option<proto::Happening> {
 }
 
 fn answered(kind: &EventKind, names: &Names<'_>) -> Option<proto::Answered> {
-    let EventKind::Outcome { presentation, outcome, reason, note, agent, call, value: _, purpose: _ } = kind else {
+    let EventKind::Outcome { presentation, outcome, reason, note, agent, call, link, value: _, purpose: _ } = kind
+    else {
         return None;
     };
     Some(proto::Answered {
@@ -48,6 +49,7 @@ fn answered(kind: &EventKind, names: &Names<'_>) -> Option<proto::Answered> {
         agent_id: agent.to_string(),
         note: note.to_string(),
         call_id: call.to_string(),
+        link: link.to_string(),
     })
 }
 

@@ -94,6 +94,11 @@ impl Descriptors {
         all
     }
 
+    /// The full name of a message of the package.
+    pub fn full_name(&self, name: &str) -> String {
+        format!(".{PACKAGE}.{name}")
+    }
+
     /// A message by its full name.
     pub fn message(&self, name: &str) -> Option<&MessageType> {
         self.messages.get(name)

@@ -10,6 +10,9 @@ pub enum Operation {
     BrowserCall(&'static str),
     /// JSON of the call's request in, a line of JSON out for each answer.
     Stream(&'static str),
+    /// Lines of JSON of a message in, which is named; a line of JSON out for each
+    /// answer of the call.
+    Lines(&'static str, &'static str),
     /// The fields of the call's request in the query, JSON of its answer out.
     Look(&'static str),
     /// A link that people follow.
@@ -19,13 +22,22 @@ pub enum Operation {
 }
 
 /// Every route: method, path, what it carries. Calls are `Service/Method`.
-pub const OPERATIONS: [(&str, &str, Operation); 28] = {
-    use Operation::{BrowserCall, Call, File, Link, Look, Stream};
+pub const OPERATIONS: [(&str, &str, Operation); 37] = {
+    use Operation::{BrowserCall, Call, File, Lines, Link, Look, Stream};
     [
         ("POST", "/v1/decide", BrowserCall("DecisionService/Decide")),
         ("POST", "/v1/respond", Call("DecisionService/Respond")),
         ("POST", "/v1/explain", Call("DecisionService/Explain")),
         ("POST", "/v1/events", BrowserCall("EventService/Record")),
+        ("POST", "/v1/events:stream", Lines("EventService/RecordStream", "Event")),
+        ("POST", "/v1/events:subscribe", Stream("EventService/Subscribe")),
+        ("POST", "/v1/customers:timeline", Call("CustomerService/ListTimeline")),
+        ("POST", "/v1/customers:merge", Call("CustomerService/MergeCustomers")),
+        ("POST", "/v1/customers:merges", Call("CustomerService/ListMerges")),
+        ("POST", "/v1/customers:undoMerge", Call("CustomerService/UndoMerge")),
+        ("POST", "/v1/customers:erase", Call("CustomerService/EraseCustomer")),
+        ("POST", "/v1/customers:export", Call("CustomerService/ExportCustomer")),
+        ("GET", "/v1/analysis", Look("AnalysisService/GetAnalysis")),
         ("POST", "/v1/customers:get", Call("CustomerService/GetCustomer")),
         ("POST", "/v1/customers:upsert", Call("CustomerService/UpsertCustomer")),
         ("POST", "/v1/customers:doNotContact", Call("CustomerService/SetDoNotContact")),
@@ -62,9 +74,11 @@ impl Operation {
     /// Its call, as `Service/Method`.
     pub fn call(self) -> Option<&'static str> {
         match self {
-            Operation::Call(name) | Operation::BrowserCall(name) | Operation::Stream(name) | Operation::Look(name) => {
-                Some(name)
-            }
+            Operation::Call(name)
+            | Operation::BrowserCall(name)
+            | Operation::Stream(name)
+            | Operation::Lines(name, _)
+            | Operation::Look(name) => Some(name),
             Operation::Link | Operation::File(..) => None,
         }
     }

@@ -26,14 +26,23 @@ pub fn paths(descriptors: &Descriptors, schemas: &mut Schemas<'_>) -> Map<String
 
 fn describe(operation: Operation, descriptors: &Descriptors, schemas: &mut Schemas<'_>) -> Option<Json> {
     // A call that streams is described by no other kind of operation.
-    let streams = matches!(operation, Operation::Stream(_));
+    let streams = matches!(operation, Operation::Stream(_) | Operation::Lines(..));
     let call = operation.call().and_then(|name| descriptors.call(name)).filter(|call| call.streams == streams);
     Some(match operation {
         Operation::Link => link(),
         Operation::File(kind, about) => file(kind, about),
         Operation::Call(_) => posted(call?, schemas, From::Services),
         Operation::BrowserCall(_) => posted(call?, schemas, From::Browsers),
-        Operation::Stream(_) => streamed(call?, schemas),
+        Operation::Stream(_) => {
+            let call = call?;
+            let body = schemas.message(&call.request, Side::Read);
+            streamed(call, json!({"application/json": {"schema": body}}), schemas)
+        }
+        Operation::Lines(_, line) => {
+            let line = schemas.message(&descriptors.full_name(line), Side::Read);
+            let about = json!({"schema": line});
+            streamed(call?, json!({"application/x-ndjson": about}), schemas)
+        }
         Operation::Look(_) => looked(call?, descriptors, schemas),
     })
 }
@@ -82,11 +91,13 @@ fn posted(call: &Call, schemas: &mut Schemas<'_>, from: From) -> Json {
     Json::Object(operation)
 }
 
-fn streamed(call: &Call, schemas: &mut Schemas<'_>) -> Json {
+fn streamed(call: &Call, content: Json, schemas: &mut Schemas<'_>) -> Json {
     let mut operation = head(call);
-    let body = schemas.message(&call.request, Side::Read);
-    let content = json!({"application/json": {"schema": body}});
-    operation.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
+    let mut body = json!({"required": true, "content": content});
+    if content.get("application/x-ndjson").is_some() {
+        body["description"] = json!("One JSON object a line, as many as you like; the schema is that of a line.");
+    }
+    operation.insert("requestBody".to_owned(), body);
     let mut answers = answers("application/x-ndjson", schemas.message(&call.answer, Side::Written));
     answers["200"]["description"] = json!(
         "One JSON object a line, each sent at once; the schema is that of a line. An empty line says nothing new."

@@ -11,7 +11,7 @@ use crate::rules::{
     keys::{ROOT, Section},
     read::Fields,
     report::{Noun, Report},
-    source::{Mark, Node},
+    source::{Kind, Mark, Node},
 };
 
 /// One declaration with an id.
@@ -38,7 +38,7 @@ impl<'n> TopLevel<'n> {
     pub fn gather(report: &mut Report<'_>, trees: impl IntoIterator<Item = &'n Node>) -> Self {
         let mut top = Self::default();
         for tree in trees {
-            if tree.kind == crate::rules::source::Kind::Null {
+            if tree.kind == Kind::Null {
                 continue;
             }
             let before = report.count();
@@ -85,6 +85,15 @@ impl<'n> TopLevel<'n> {
         all
     }
 
+    /// The ids that a list declares, whatever else is wrong with it; sorted.
+    pub fn ids(&self, name: &str) -> Vec<Arc<str>> {
+        let lists = self.nodes.get(name).into_iter().flatten();
+        let mut ids: Vec<Arc<str>> = lists.flat_map(|node| ids_of(node)).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
     /// The declarations of a list, each id once, sorted by id.
     pub fn declared(
         &self,
@@ -96,6 +105,18 @@ impl<'n> TopLevel<'n> {
         let nodes = self.list(report, name, Some(noun));
         declared(report, nodes, section, noun)
     }
+}
+
+fn ids_of(node: &Node) -> impl Iterator<Item = Arc<str>> {
+    let entries = match &node.kind {
+        Kind::List(nodes) => &nodes[..],
+        _ => &[],
+    };
+    entries.iter().filter_map(|node| {
+        let Kind::Map(keys) = &node.kind else { return None };
+        let (_, id) = keys.iter().find(|(key, _)| &*key.text == "id")?;
+        if let Kind::Text(id) = &id.kind { Some(id.clone()) } else { None }
+    })
 }
 
 /// Reads declarations: each id once, sorted by id.

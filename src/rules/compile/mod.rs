@@ -7,8 +7,11 @@ mod channels;
 mod cut;
 mod declare;
 mod documents;
+mod event_schema;
+mod fields;
 mod fingerprint;
 mod hash;
+mod identities;
 mod limits;
 mod offers;
 mod placements;
@@ -17,18 +20,22 @@ mod profiles;
 mod reach;
 mod scenarios;
 mod schema;
+mod series;
 mod settings;
 mod texts;
 mod traits;
 mod treatments;
 mod values;
 mod vocabulary;
+mod window;
 
 pub use cache::Compiler;
 #[cfg(test)]
 pub(super) use documents::{offers_alone, whole_tree};
 pub use hash::of as hash_of;
 pub use vocabulary::Vocabulary;
+
+use std::sync::Arc;
 
 use crate::domain::{AttrSlot, AttributeType, GroupSlot, IssueSlot, OfferSlot, Schema};
 
@@ -89,7 +96,7 @@ fn trees(report: &mut Report<'_>, files: &[SourceFile]) -> Vec<Node> {
 
 fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile], kept: Kept<'_, '_>) -> Ruleset {
     let settings = Settings::read(report, top);
-    let schema = schema::read(report, top, settings.currency);
+    let (schema, feeds) = schema::read(report, top, (settings.currency, &settings.time_zone));
     let stored = stored_names(&schema);
     let mut spoken = |node: Option<&Node>| node.and_then(|node| spoken_attribute(report, node, (&schema, &stored)));
     let language_attribute = spoken(settings.language_attribute);
@@ -99,16 +106,14 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile], kept
     let placements = placements::read(report, top, &channel_names);
     let issues = placements::issues(report, top);
     let groups = placements::groups(report, top);
-    let group_slots = groups.iter().enumerate().map(|(at, name)| (name.clone(), GroupSlot(at as u16)));
-    let group_names = Names::new(Noun::Group, group_slots);
+    let group_names = numbered(Noun::Group, groups.iter().cloned(), GroupSlot);
     let policies = Policies::read(report, top, (&channel_names, &group_names));
     let (texts, segments) = Texts::read(report, top, (&schema, settings.currency, kept.parsed));
-    let issue_slots = issues.iter().enumerate().map(|(at, issue)| (issue.name.clone(), IssueSlot(at as u16)));
     let env = OfferEnv {
         channels: &channels,
         placements: &placements,
         issues: &issues,
-        issue_names: Names::new(Noun::Issue, issue_slots),
+        issue_names: numbered(Noun::Issue, issues.iter().map(|issue| issue.name.clone()), IssueSlot),
         placement_names: Names::new(Noun::Placement, placements.iter().map(|p| (p.name.clone(), p.slot))),
         names: LimitNames { channels: &channel_names, groups: &group_names, reasons: &policies.reason_names },
         texts: &texts,
@@ -146,15 +151,23 @@ fn build(report: &mut Report<'_>, top: &TopLevel<'_>, files: &[SourceFile], kept
         holdout_salt: policies.holdout_salt,
         exploration_share: policies.exploration_share,
         prior_trials: policies.prior_trials,
+        attribution_us: policies.attribution_us,
+        wished_channel_weight: policies.wished_channel_weight,
         reach: ReachLimits { offers: reach, ..policies.reach },
         segments,
         offers,
         sources: files.into(),
         scenarios: Vec::new(),
         schema: schema.clone(),
+        feeds,
     };
     ruleset.scenarios = scenarios::read(report, top, &ruleset);
     ruleset
+}
+
+/// Names of what stands in a list, by its place.
+fn numbered<T: Copy>(noun: Noun, names: impl Iterator<Item = Arc<str>>, slot: fn(u16) -> T) -> Names<T> {
+    Names::new(noun, names.enumerate().map(|(at, name)| (name, slot(at as u16))))
 }
 
 fn stored_names(schema: &Schema) -> Stored {

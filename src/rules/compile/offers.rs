@@ -259,6 +259,7 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
         open,
         verified,
         base_rate: fields.get("base_rate").and_then(|node| report.number(node, 0.0..=1.0)),
+        attribution_us: fields.get("attribution").and_then(|node| report.duration(node)),
         holdout_exempt: exempt || purpose == Purpose::Service,
         treatments,
         reasons: fields.get("reason").map(|node| reasons(report, node, env.texts)).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{ChannelSlot, GroupSlot, OutcomeType, ReasonCode},
+    domain::{ChannelSlot, GroupSlot, OutcomeType, ReasonCode, time::DAY_US},
     rules::{
         DeclineReason, Limit, ReachLimits, Suppression,
         keys_offers::{DECLINE_REASON, EXPLORATION, HOLDOUT, LIMIT, POLICIES, PROPENSITY},
@@ -19,6 +19,12 @@ use super::{
     reach,
 };
 
+/// How long something that follows is an outcome where nothing is given,
+/// microseconds.
+const ATTRIBUTION_US: i64 = 14 * DAY_US;
+/// What the preference of a wished channel is multiplied with where nothing is
+/// given.
+const WISHED_CHANNEL_WEIGHT: f64 = 1.25;
 /// Trials the base rate counts for where nothing is given.
 const PRIOR_TRIALS: f64 = 50.0;
 /// Largest number of trials the base rate may count for.
@@ -45,6 +51,11 @@ pub struct Policies {
     pub exploration_share: f64,
     /// Trials that the prior of a propensity counts for.
     pub prior_trials: f64,
+    /// How long after a presentation something that follows is its outcome,
+    /// microseconds.
+    pub attribution_us: i64,
+    /// What the preference of a channel is multiplied with that a customer wishes.
+    pub wished_channel_weight: f64,
     /// Reach limits, without those of single offers.
     pub reach: ReachLimits,
 }
@@ -66,6 +77,8 @@ impl Policies {
             holdout_salt: "holdout".into(),
             exploration_share: 0.0,
             prior_trials: PRIOR_TRIALS,
+            attribution_us: ATTRIBUTION_US,
+            wished_channel_weight: WISHED_CHANNEL_WEIGHT,
             reach: ReachLimits::default(),
         };
         let Some(node) = top.single(report, "policies") else { return policies };
@@ -82,6 +95,12 @@ impl Policies {
         policies.suppressions =
             fields.get("suppress").map(|node| suppressions(report, node, None, &names)).unwrap_or_default();
         policies.shares(report, &fields);
+        if let Some(us) = fields.get("attribution").and_then(|node| report.duration(node)) {
+            policies.attribution_us = us;
+        }
+        if let Some(weight) = fields.get("wished_channel_weight").and_then(|node| report.number(node, 1.0..=100.0)) {
+            policies.wished_channel_weight = weight;
+        }
         if let Some(node) = fields.get("reach") {
             policies.reach = reach::limits(report, node);
         }

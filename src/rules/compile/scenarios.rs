@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     domain::{
         Assurance, AttrId, ChannelId, OfferId, PageConsent, Permission, PlacementAsk, PlacementId, Reason, Request,
-        SendWindow, SilenceReason, Timestamp, Trace, Value, View,
+        Schema, SendWindow, SilenceReason, Timestamp, Trace, Value, View, schema::FieldDef,
     },
     rules::{
         Ruleset,
@@ -61,6 +61,13 @@ pub struct ScenarioEnv<'a> {
     pub stored: Names<AttrId>,
     /// Context attributes by name.
     pub context: Names<AttrId>,
+    /// Traits by name.
+    pub traits: Names<AttrId>,
+}
+
+fn traits(schema: &Schema) -> Vec<(Arc<str>, AttrId)> {
+    let defs = schema.traits.iter().map(|slot| &schema.attributes[slot.index()]);
+    defs.map(|def| (def.name.clone(), def.id)).collect()
 }
 
 impl<'a> ScenarioEnv<'a> {
@@ -76,22 +83,41 @@ impl<'a> ScenarioEnv<'a> {
             placements: Names::new(Noun::Placement, ruleset.placements.iter().map(|p| (p.name.clone(), p.id))),
             stored: Names::new(Noun::Attribute, attributes(&ruleset.schema.stored)),
             context: Names::new(Noun::Context, attributes(&ruleset.schema.context)),
+            traits: Names::new(Noun::Trait, traits(&ruleset.schema)),
         }
     }
 
     /// Values of attributes, sorted by id.
     pub fn values(&self, report: &mut Report<'_>, node: &Node, names: &Names<AttrId>) -> Vec<(AttrId, Value)> {
         let schema = &self.ruleset.schema;
-        let is_context = std::ptr::eq(names, &self.context);
+        let (is_context, is_trait) = (std::ptr::eq(names, &self.context), std::ptr::eq(names, &self.traits));
         let mut values = Vec::new();
         for (key, value) in report.entries(node).unwrap_or_default() {
             let Some(id) = names.resolve(report, key.mark, &key.text) else { continue };
-            let def = if is_context { schema.context_by_name(&key.text) } else { schema.stored_by_name(&key.text) };
+            let def = match (is_context, is_trait) {
+                (true, _) => schema.context_by_name(&key.text),
+                (_, true) => schema.traits.iter().map(|slot| &schema.attributes[slot.index()]).find(|def| def.id == id),
+                _ => schema.stored_by_name(&key.text),
+            };
             let Some(def) = def else { continue };
             let wanted = Wanted { kind: &def.kind, range: def.range, currency: self.ruleset.currency };
             if let Some(value) = attribute_value(report, value, wanted) {
                 values.push((id, value));
             }
+        }
+        values.sort_by_key(|entry| entry.0);
+        values
+    }
+
+    /// Values of declared fields, sorted by id.
+    pub fn field_values(&self, report: &mut Report<'_>, node: &Node, fields: &[FieldDef]) -> Vec<(AttrId, Value)> {
+        let known = fields.iter().enumerate().map(|(at, field)| (field.name.clone(), at));
+        let names: Names<usize> = Names::new(Noun::Field, known);
+        let mut values = Vec::new();
+        for (key, value) in report.entries(node).unwrap_or_default() {
+            let Some(field) = names.resolve(report, key.mark, &key.text).map(|at| &fields[at]) else { continue };
+            let wanted = Wanted { kind: &field.kind, range: field.range, currency: self.ruleset.currency };
+            values.extend(attribute_value(report, value, wanted).map(|value| (field.id, value)));
         }
         values.sort_by_key(|entry| entry.0);
         values
@@ -134,7 +160,7 @@ fn scenario(report: &mut Report<'_>, fields: &Fields<'_>, name: Arc<str>, env: &
     let now = moment.unwrap_or(Timestamp(i64::MAX / 2));
     let who = fields.get("profile").map(|node| profiles::read(report, node, (&name, now), env));
     let known = who.is_some();
-    let (profile, holdout) = who.unwrap_or_default();
+    let profiles::Who { profile, fed, holdout } = who.unwrap_or_default();
     let (mut request, asked) = fields.get("request").map(|node| request(report, node, env)).unwrap_or_default();
     request.assurance = asked.unwrap_or(if known { Assurance::Verified } else { Assurance::Anonymous });
     request.view = View::Full;
@@ -150,7 +176,7 @@ fn scenario(report: &mut Report<'_>, fields: &Fields<'_>, name: Arc<str>, env: &
         expect.extend(nodes.iter().filter_map(|node| expectation(report, node, env)));
     }
     let position = report.position(fields.mark);
-    Some(Scenario { name, position, now: moment?, profile, known, holdout, request, exhausted, refused, expect })
+    Some(Scenario { name, position, now: moment?, profile, fed, known, holdout, request, exhausted, refused, expect })
 }
 
 fn offers(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> Vec<Arc<str>> {
@@ -178,6 +204,7 @@ fn request(report: &mut Report<'_>, node: &Node, env: &ScenarioEnv<'_>) -> (Requ
     }
     request.purpose = fields.get("purpose").and_then(|node| report.one_of(node, &PURPOSES));
     request.context = fields.get("context").map(|node| env.values(report, node, &env.context)).unwrap_or_default();
+    request.overrides = fields.get("assume").map(|node| env.values(report, node, &env.traits)).unwrap_or_default();
     request.page_consent = fields.get("page_consent").map(|node| page_consent(report, node)).unwrap_or_default();
     if let Some(node) = fields.get("exclude_offers") {
         let nodes = report.list(node).unwrap_or_default();

@@ -4,13 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     domain::{
-        AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Currency, EventTypeId, IdentityDef,
-        IdentityTypeId, Schema, Sharing,
-        schema::{EventDef, IdentityFormat},
+        AttrId, AttrSlot, AttributeDef, AttributeSource, AttributeType, Currency, EventTypeId, Schema, Trait,
+        schema::{EventDef, FieldDef, RecordListDef},
     },
     rules::{
-        builtin::{EVENTS, IDENTITIES, SERVICE_IDENTITIES, SHARED},
-        keys::{ATTRIBUTE, CONTEXT, EVENT, IDENTITY, Section, TRAIT},
+        builtin_events::EVENTS,
+        feeds::Feeds,
+        keys::{ATTRIBUTE, CONTEXT, EVENT, EVENT_FIELD, Section, TRAIT},
         read::{Fields, LABEL_BYTES_MAX},
         report::{Noun, Report},
         source::{Kind, Mark, Node},
@@ -19,6 +19,8 @@ use crate::{
 
 use super::{
     declare::{Names, TopLevel, check_hashes},
+    fields, identities,
+    series::SeriesReader,
     traits::{self, Dated},
     values::{Wanted, attribute_value},
 };
@@ -28,10 +30,15 @@ const ATTRIBUTES_MAX: usize = 4_096;
 /// Most members of an enum.
 const ENUM_MEMBERS_MAX: usize = 1_024;
 
-/// Reads everything rules may name in conditions.
-pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> Schema {
-    let identities = identities(report, top);
-    let events = events(report, top);
+/// Reads everything rules may name in conditions, and what events feed.
+pub fn read(
+    report: &mut Report<'_>,
+    top: &TopLevel<'_>,
+    (currency, zone): (Currency, &jiff::tz::TimeZone),
+) -> (Schema, Feeds) {
+    let identities = identities::read(report, top);
+    let events = events(report, top, currency);
+    let lists = fields::records(report, top, currency);
     let event_names = Names::new(Noun::Event, events.iter().map(|event| (event.name.clone(), event.id)));
     let mut found: Vec<(Mark, AttributeDef)> = Vec::new();
     for (name, section, noun, source) in [
@@ -43,8 +50,10 @@ pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> 
     let dates = found.iter().filter(|(_, def)| def.source == AttributeSource::Stored);
     let dates = dates.map(|(_, def)| (def.name.clone(), Dated::of(def)));
     let stored_names = Names::new(Noun::Attribute, dates);
+    let lost = report.lost();
+    let mut series = SeriesReader::new(&events, top.ids("channels"), (currency, zone.clone(), lost));
     for declared in top.declared(report, "traits", &TRAIT, Noun::Trait) {
-        match traits::read(report, &declared, &event_names, &stored_names) {
+        match traits::read(report, &declared, (&event_names, &stored_names), &mut series) {
             Some(def) if stored_names.find(&def.name).is_some() => {
                 let message = format!("`p.{}` is already a stored attribute: rename the trait", def.name);
                 report.error(declared.id_mark, message);
@@ -53,12 +62,45 @@ pub fn read(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> 
             None => report.lose(Noun::Trait),
         }
     }
+    let feeds = series.finish();
+    for (mark, behavioural, list) in &lists {
+        found.extend(record_keys(report, &found, (*mark, *behavioural, list)));
+    }
+    let records = lists.into_iter().map(|(_, _, list)| list).collect();
     if let Some((mark, _)) = found.get(ATTRIBUTES_MAX) {
         report.error(*mark, format!("there are {} attributes, at most {ATTRIBUTES_MAX} are allowed", found.len()));
         found.truncate(ATTRIBUTES_MAX);
     }
     let slots = arrange(found.into_iter().map(|(_, def)| def).collect());
-    Schema { identities, events, ..slots }
+    (Schema { identities, events, records, time_zone: Some(zone.clone()), ..slots }, feeds)
+}
+
+/// The keys of the records of a list, as conditions read them.
+fn record_keys(
+    report: &mut Report<'_>,
+    found: &[(Mark, AttributeDef)],
+    (mark, behavioural, list): (Mark, bool, &RecordListDef),
+) -> Option<(Mark, AttributeDef)> {
+    let full_name: Arc<str> = format!("p.{}", list.name).into();
+    if found.iter().any(|(_, def)| def.full_name == full_name) {
+        report.error(mark, format!("`{full_name}` is already an attribute or a trait: rename the list"));
+        return None;
+    }
+    let def = AttributeDef {
+        slot: AttrSlot(0),
+        id: list.id,
+        name: list.name.clone(),
+        full_name,
+        kind: AttributeType::Set,
+        source: AttributeSource::Records(list.id),
+        default: None,
+        range: None,
+        pii: false,
+        behavioural,
+        client: false,
+        verified: false,
+    };
+    Some((mark, def))
 }
 
 /// Gives slots in order of the full names.
@@ -76,7 +118,11 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
         match def.source {
             AttributeSource::Stored => schema.stored.push((def.id, def.slot)),
             AttributeSource::Context => schema.context.push((def.id, def.slot)),
-            AttributeSource::Trait(_) => schema.traits.push(def.slot),
+            AttributeSource::Trait(ref how) => {
+                schema.traits.push(def.slot);
+                schema.reads_slots |= matches!(how, Trait::Series(_) | Trait::Model(_));
+            }
+            AttributeSource::Records(_) => schema.record_keys.push(def.slot),
         }
     }
     schema.stored.sort_by_key(|entry| entry.0);
@@ -84,58 +130,52 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
     Schema { attributes, by_name, ..schema }
 }
 
-fn identities(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<IdentityDef> {
-    let def = |name: Arc<str>, format, sharing| IdentityDef { id: IdentityTypeId::of(&name), name, format, sharing };
-    let built_in = IDENTITIES.iter().map(|(name, format)| def((*name).into(), *format, sharing(SHARED.contains(name))));
-    let mut all: Vec<(Mark, IdentityDef)> = built_in.map(|def| (Mark::default(), def)).collect();
-    for declared in top.declared(report, "identities", &IDENTITY, Noun::Identity) {
-        let formats =
-            [("opaque", IdentityFormat::Opaque), ("email", IdentityFormat::Email), ("phone", IdentityFormat::Phone)];
-        let format = declared.fields.get("format").and_then(|node| report.one_of(node, &formats));
-        let shared = declared.fields.get("shared").map(|node| sharing(report.flag(Some(node), false)));
-        if let Some(at) = IDENTITIES.iter().position(|(name, _)| *name == &*declared.id) {
-            let kept = SERVICE_IDENTITIES.contains(&&*declared.id) || declared.fields.get("format").is_some();
-            match shared.filter(|_| !kept) {
-                // INVARIANT: the built-in ones come first, in their order
-                Some(shared) => all[at].1.sharing = shared,
-                None => {
-                    let only = "leave it out, or say only whether it is `shared`";
-                    report.error(declared.id_mark, format!("the identity type `{}` is built in: {only}", declared.id));
-                }
-            }
-            continue;
-        }
-        let format = format.unwrap_or(IdentityFormat::Opaque);
-        all.push((declared.id_mark, def(declared.id.clone(), format, shared.unwrap_or_default())));
-    }
-    check_hashes(report, Noun::Identity, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
-    all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
-    all.into_iter().map(|(_, def)| def).collect()
-}
-
-fn sharing(shared: bool) -> Sharing {
-    if shared { Sharing::Shared } else { Sharing::Unique }
-}
-
-fn events(report: &mut Report<'_>, top: &TopLevel<'_>) -> Vec<EventDef> {
+fn events(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> Vec<EventDef> {
     let mut all: Vec<(Mark, EventDef)> = Vec::new();
-    for built_in in EVENTS {
+    for built_in in &EVENTS {
         all.push((Mark::default(), built_in.def()));
     }
     for declared in top.declared(report, "events", &EVENT, Noun::Event) {
         let id = EventTypeId::of(&declared.id);
-        let bought = report.flag(declared.fields.get("bought"), false);
-        let conversion = report.flag(declared.fields.get("conversion"), false);
-        let durable = report.flag(declared.fields.get("durable"), false);
-        if EVENTS.iter().any(|event| event.name == &*declared.id) {
-            report.error(declared.id_mark, format!("the event `{}` is built in: leave it out", declared.id));
+        let list = declared.fields.get("fields");
+        let mut fields = list.map_or_else(Vec::new, |node| fields::read(report, node, (&EVENT_FIELD, currency)));
+        let of = ["bought", "conversion", "durable", "open"].map(|key| declared.fields.get(key));
+        if let Some((_, known)) = all.iter_mut().find(|(mark, def)| def.id == id && *mark == Mark::default()) {
+            add_fields(report, known, (fields, list.filter(|_| of.iter().all(Option::is_none))), declared.id_mark);
             continue;
         }
-        all.push((declared.id_mark, EventDef { id, name: declared.id.clone(), bought, conversion, durable }));
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let [bought, conversion, durable] = [of[0], of[1], of[2]].map(|node| report.flag(node, false));
+        let open = report.flag(of[3], fields.is_empty());
+        all.push((
+            declared.id_mark,
+            EventDef { id, name: declared.id.clone(), bought, conversion, durable, fields, open },
+        ));
     }
     check_hashes(report, Noun::Event, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
     all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     all.into_iter().map(|(_, def)| def).collect()
+}
+
+/// Adds fields to a built-in event: nothing else of it can be said.
+fn add_fields(
+    report: &mut Report<'_>,
+    known: &mut EventDef,
+    (fields, list): (Vec<FieldDef>, Option<&Node>),
+    mark: Mark,
+) {
+    let Some(list) = list else {
+        let name = &known.name;
+        report.error(mark, format!("the event `{name}` is built in: leave it out, or add only `fields` to it"));
+        return;
+    };
+    for field in fields {
+        if known.fields.iter().any(|had| had.id == field.id) {
+            report.error(list.mark, format!("the event `{}` has the field `{}` already", known.name, field.name));
+        } else {
+            known.fields.push(field);
+        }
+    }
 }
 
 fn attributes(
@@ -192,7 +232,8 @@ pub fn assured(report: &mut Report<'_>, node: &Node) -> Option<bool> {
     report.one_of(node, &[("any", false), ("verified", true)])
 }
 
-fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<AttributeType> {
+/// The type that `type` and `values` say.
+pub fn attribute_type(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<AttributeType> {
     const WORDS: [(&str, u8); 10] = [
         ("bool", 0),
         ("int", 1),
@@ -273,7 +314,7 @@ fn members(report: &mut Report<'_>, node: &Node) -> Option<Arc<[Arc<str>]>> {
 }
 
 /// Smallest and largest value; of money in minor units.
-fn bounds(report: &mut Report<'_>, node: &Node, kind: &AttributeType, currency: Currency) -> Option<(f64, f64)> {
+pub fn bounds(report: &mut Report<'_>, node: &Node, kind: &AttributeType, currency: Currency) -> Option<(f64, f64)> {
     if !matches!(kind, AttributeType::Int | AttributeType::Double | AttributeType::Money) {
         report.error(node.mark, format!("`range` is for int, double and money, the type is `{}`", kind.name()));
         return None;

@@ -86,7 +86,7 @@ impl<'s> Texts<'s> {
     /// Notes everything that what texts become depends on.
     pub fn fingerprint(&self, print: &mut Fingerprint) {
         print.note(&(&self.schema.attributes, &self.schema.stored, &self.schema.context, &self.schema.traits));
-        print.note(&(&self.schema.identities, &self.schema.events, self.currency, self.lost));
+        print.note(&(&self.schema.identities, &self.schema.events, &self.schema.records, self.currency, self.lost));
         for named in [&self.segments, &self.macros] {
             let mut all: Vec<_> = named.iter().collect();
             all.sort_by_key(|(name, _)| *name);

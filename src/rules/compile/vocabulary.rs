@@ -42,12 +42,13 @@ impl Vocabulary {
         let mut report = Report::new(&files);
         let trees = trees(&mut report, &files);
         let top = TopLevel::gather(&mut report, &trees);
-        let currency = if top.has("settings") {
-            Settings::read(&mut report, &top).currency
+        let (currency, zone) = if top.has("settings") {
+            let settings = Settings::read(&mut report, &top);
+            (settings.currency, settings.time_zone)
         } else {
-            Currency { code: *b"XXX", minor_digits: 2 }
+            (Currency { code: *b"XXX", minor_digits: 2 }, jiff::tz::TimeZone::UTC)
         };
-        let schema = schema::read(&mut report, &top, currency);
+        let (schema, _) = schema::read(&mut report, &top, (currency, &zone));
         let (segments, _) = named(&mut report, &top, ("segments", &SEGMENT, "when", Noun::Segment));
         let (macros, _) = named(&mut report, &top, ("macros", &MACRO, "expression", Noun::Macro));
         report.finish().map(|()| Self { schema, currency, segments, macros })

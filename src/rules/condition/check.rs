@@ -248,6 +248,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             }
             Kind::Name(name) => self.variable(name, syntax),
             Kind::Field(target, name) if target.is_name("macro") => self.macro_value(name, syntax),
+            Kind::Field(target, name) if self.names_record(target) => self.record_field(target, name, syntax),
             Kind::Field(target, name) if !target.is_name("seg") => {
                 let (slot, kind) = self.attribute(target, name, syntax)?;
                 let value = if kind == Type::Set { Value::Set(slot) } else { Value::Attribute(slot) };
@@ -384,7 +385,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         let slot = schema.by_name.get(format!("{root}.{name}").as_str()).copied();
         let Some(def) = slot.and_then(|slot| schema.attributes.get(slot.index())) else {
             let message = names::unknown_attribute(root, name, self.shared.env);
-            let lost = self.shared.env.lost.attributes && matches!(root.as_str(), "p" | "ctx");
+            let lost = self.shared.env.lost.attributes && matches!(root.as_str(), "p" | "ctx" | "e");
             return self.unknown(syntax.span.clone(), message, lost);
         };
         self.reads.insert(def.slot);

@@ -11,7 +11,7 @@ use super::{
     normal_values::{Accepts, Ranges},
     tree::{Leaf, Value},
 };
-use crate::domain::{AttrSlot, AttributeDef, AttributeSource, AttributeType, Schema, Trait};
+use crate::domain::{AttrSlot, AttributeDef, AttributeSource, AttributeType, Schema};
 
 /// The most rows of conditions taken together that are looked at.
 const ROWS_TOGETHER_MAX: usize = 1_024;
@@ -84,7 +84,7 @@ fn of_attribute(def: &AttributeDef, kind: Kind) -> (i64, i64) {
         // `as` keeps what is too large at the ends.
         (Kind::Int | Kind::Money, Some((low, high))) => (low.ceil() as i64, high.floor() as i64),
         (Kind::Double, Some((low, high))) => (double_key(low), double_key(high)),
-        _ if matches!(&def.source, AttributeSource::Trait(Trait::Count(_) | Trait::ItemsBought)) => (0, i64::MAX),
+        _ if matches!(&def.source, AttributeSource::Trait(how) if how.counts()) => (0, i64::MAX),
         _ => (i64::MIN, i64::MAX),
     }
 }

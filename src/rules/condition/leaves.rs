@@ -23,6 +23,10 @@ impl Checker<'_, '_> {
         match &syntax.kind {
             Kind::Binary(Operator::Compare(comparison), sides) => self.comparison(*comparison, sides),
             Kind::Binary(Operator::In, sides) => self.membership(sides),
+            Kind::Has(target, name) if self.names_record(target) => {
+                let field = self.record_field(target, name, syntax)?;
+                Some(Leaf::Value(Box::new(Value::Known(Box::new(field.value)))))
+            }
             Kind::Has(target, name) => {
                 let (slot, _) = self.attribute(target, name, syntax)?;
                 Some(Leaf::Has(slot))
@@ -66,8 +70,8 @@ impl Checker<'_, '_> {
 
     /// A literal beside an enum must be one of its members.
     fn members(&mut self, side: &Typed, literal: &Typed, span: Range<usize>) -> Option<()> {
-        if let (Type::Enum(slot), Value::Constant(Constant::Text(text))) = (side.kind, &literal.value)
-            && let Some(message) = names::not_a_member(self.shared.env.schema, slot, text)
+        if let (Type::Enum(of), Value::Constant(Constant::Text(text))) = (side.kind, &literal.value)
+            && let Some(message) = names::not_a_member(self.shared.env.schema, of, text)
         {
             return self.fail(span, message);
         }

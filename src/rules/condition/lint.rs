@@ -10,7 +10,7 @@ use super::{
     tree::{Constant, Leaf, SiteIndex, Test, Value},
 };
 use crate::{
-    domain::{AttrSlot, AttributeSource, AttributeType, Facts, Profile, Request, Schema, Timestamp, Trait},
+    domain::{AttrSlot, AttributeSource, AttributeType, Facts, Profile, Request, Schema, Timestamp},
     rules::Position,
 };
 
@@ -101,7 +101,14 @@ fn joined(parts: &[Test], deciding: Truth, sites: &[Site]) -> Option<Truth> {
 
 fn without_facts(leaf: &Leaf) -> Truth {
     let (schema, profile, request) = (Schema::default(), Profile::default(), Request::default());
-    leaf.truth(&Facts { cells: &[], schema: &schema, profile: &profile, request: &request, now: Timestamp(0) })
+    leaf.truth(&Facts {
+        cells: &[],
+        derived: &[],
+        schema: &schema,
+        profile: &profile,
+        request: &request,
+        now: Timestamp(0),
+    })
 }
 
 /// Attributes that a part asks for with `has`.
@@ -243,8 +250,7 @@ pub(super) fn may_be_missing(schema: &Schema, slot: AttrSlot) -> bool {
     }
     match &def.source {
         AttributeSource::Stored | AttributeSource::Context => true,
-        AttributeSource::Trait(computed) => {
-            !matches!(computed, Trait::Count(_) | Trait::Sum(_) | Trait::Open { .. } | Trait::ItemsBought)
-        }
+        AttributeSource::Trait(computed) => !computed.is_always_known(),
+        AttributeSource::Records(_) => false,
     }
 }

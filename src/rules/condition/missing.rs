@@ -69,7 +69,7 @@ impl Value {
             return;
         }
         match self {
-            Value::Constant(_) | Value::Now | Value::Element(_) => {}
+            Value::Constant(_) | Value::Now | Value::Element(_) | Value::Field(_) | Value::Known(_) => {}
             Value::Attribute(slot) | Value::Set(slot) => attribute(*slot, scope, found),
             Value::Test(test) => test.missing(scope, found),
             Value::Negate(value) | Value::Size(value) | Value::ToDouble(value, _) | Value::ToInt(value) => {

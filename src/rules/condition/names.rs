@@ -3,12 +3,23 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    domain::{AttrSlot, AttributeType, Schema},
+    domain::{AttributeType, Schema},
     rules::{CompileEnv, RuleError, SegmentSource, compile_env::did_you_mean},
 };
 
+use super::types::Members;
+
+/// Whether what is read is an event: filters of traits.
+fn reads_event(schema: &Schema) -> bool {
+    schema.by_name.contains_key("e.amount")
+}
+
 /// A bare name that is no variable.
 pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
+    if reads_event(schema) {
+        let hint = did_you_mean(&format!("e.{name}"), schema.by_name.keys().map(|known| &**known));
+        return format!("unknown name `{name}`, fields of the event are `e.NAME`, text stands in quotes{hint}");
+    }
     if matches!(name, "p" | "ctx" | "seg" | "macro") {
         return format!("`{name}` alone has no value, write `{name}.` and a name");
     }
@@ -23,6 +34,13 @@ pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
 pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) -> String {
     let full = format!("{root}.{name}");
     let hint = || did_you_mean(&full, env.schema.by_name.keys().map(|k| &**k));
+    if reads_event(env.schema) {
+        let hint = hint();
+        return match root {
+            "e" => format!("the event has no field `{name}`{hint}"),
+            _ => format!("unknown name `{full}`: a filter reads the event alone, as `e.NAME`{hint}"),
+        };
+    }
     let hint = || env.parsed.map_or_else(hint, |kept| kept.hint(&full, hint));
     if !matches!(root, "p" | "ctx") {
         let hint = hint();
@@ -78,10 +96,20 @@ impl Named {
     }
 }
 
-/// Why a text cannot be a value of the enum at the slot; `None` when it can.
-pub(super) fn not_a_member(schema: &Schema, slot: AttrSlot, text: &str) -> Option<String> {
-    let def = schema.attributes.get(slot.index())?;
-    let AttributeType::Enum(members) = &def.kind else { return None };
+/// Why a text cannot be a value of the enum; `None` when it can.
+pub(super) fn not_a_member(schema: &Schema, of: Members, text: &str) -> Option<String> {
+    let (kind, name) = match of {
+        Members::Attribute(slot) => {
+            let def = schema.attributes.get(slot.index())?;
+            (&def.kind, def.full_name.to_string())
+        }
+        Members::Field(list, field) => {
+            let list = schema.records.get(usize::from(list))?;
+            let field = list.fields.get(usize::from(field))?;
+            (&field.kind, format!("{}.{}", list.name, field.name))
+        }
+    };
+    let AttributeType::Enum(members) = kind else { return None };
     if members.iter().any(|m| &**m == text) {
         return None;
     }
@@ -92,7 +120,7 @@ pub(super) fn not_a_member(schema: &Schema, slot: AttrSlot, text: &str) -> Optio
     } else {
         hint
     };
-    Some(format!("`{text}` is not a value of `{}`{known}", def.full_name))
+    Some(format!("`{text}` is not a value of `{name}`{known}"))
 }
 
 /// A segment or macro that contains itself. Told from its alphabetically first

@@ -6,7 +6,7 @@ use super::{
     Truth,
     scalar::{Scalar, calculate, finite, negate, to_whole},
     syntax::Comparison,
-    tree::{Constant, Leaf, Matcher, Test, Value},
+    tree::{Constant, Leaf, Matcher, RecordField, Test, Value},
 };
 use crate::domain::{Facts, ValueRef};
 
@@ -49,6 +49,12 @@ impl<'s, 'a> Scope<'s, 'a> {
             let element = Element { value: Scalar::Text(member), outer: self.element };
             run(Scope { facts: self.facts, element: Some(&element) });
         }
+    }
+
+    fn record_field(self, wanted: &RecordField) -> Scalar<'a> {
+        let Scalar::Text(key) = self.element(wanted.outward) else { return Scalar::Unknown };
+        let value = self.facts.profile.record_field(wanted.list, key, wanted.field);
+        value.map_or(Scalar::Unknown, |value| value.as_ref().into())
     }
 
     fn element(self, outward: u8) -> Scalar<'a> {
@@ -300,6 +306,8 @@ impl Value {
                 _ => Scalar::Unknown,
             },
             Value::Element(outward) => scope.element(*outward),
+            Value::Field(field) => scope.record_field(field),
+            Value::Known(value) => Scalar::Bool(value.read_in(scope) != Scalar::Unknown),
             Value::Tally(tests) => counted(tests.iter().map(|test| test.truth_in(scope))),
             Value::Count(parts) => count(parts, scope),
             Value::Moment(parts) => parts.1.of(parts.0.read_in(scope)),

@@ -7,7 +7,7 @@ use super::{
     scalar::Scalar,
     syntax::{Arithmetic, Comparison},
 };
-use crate::domain::AttrSlot;
+use crate::domain::{AttrId, AttrSlot};
 
 /// A part that is true, false or unknown.
 #[derive(Clone, Debug)]
@@ -99,12 +99,25 @@ pub(super) enum Value {
     /// The member of a set being walked: 0 of the innermost walk, 1 of the one
     /// around it.
     Element(u8),
+    /// A field of the record whose key is a member of a set being walked.
+    Field(RecordField),
+    /// Whether there is a value; never unknown.
+    Known(Box<Value>),
     /// How many of the tests hold; unknown when one is.
     Tally(Box<[Test]>),
     /// For how many members of the set the test holds; unknown when it is for one.
     Count(Box<(Value, Test)>),
     /// A part of a moment, date or duration.
     Moment(Box<(Value, Moment)>),
+}
+
+/// A field of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordField {
+    /// The walk, as of [`Value::Element`].
+    pub outward: u8,
+    pub list: AttrId,
+    pub field: AttrId,
 }
 
 /// A value in the text.

@@ -15,8 +15,8 @@ pub(super) enum Type {
     Int,
     Double,
     Text,
-    /// One of the members of the enum attribute at the slot.
-    Enum(AttrSlot),
+    /// One of the members of an enum.
+    Enum(Members),
     Set,
     Time,
     Date,
@@ -24,15 +24,29 @@ pub(super) enum Type {
     Duration,
 }
 
+/// Where the members of an enum stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// At an attribute.
+    Attribute(AttrSlot),
+    /// At a field of a list of records: the index of each in the schema.
+    Field(u16, u16),
+}
+
 impl Type {
     /// The type of an attribute.
     pub fn of(kind: &AttributeType, slot: AttrSlot) -> Self {
+        Self::with(kind, Members::Attribute(slot))
+    }
+
+    /// The type of something whose members, if it is an enum, stand somewhere.
+    pub fn with(kind: &AttributeType, members: Members) -> Self {
         match kind {
             AttributeType::Bool => Type::Bool,
             AttributeType::Int => Type::Int,
             AttributeType::Double => Type::Double,
             AttributeType::Text => Type::Text,
-            AttributeType::Enum(_) => Type::Enum(slot),
+            AttributeType::Enum(_) => Type::Enum(members),
             AttributeType::Set => Type::Set,
             AttributeType::Timestamp => Type::Time,
             AttributeType::Date => Type::Date,

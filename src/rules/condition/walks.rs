@@ -8,9 +8,10 @@ use super::{
     moment::{Moment, accessor, zone},
     names,
     syntax::{Ask, Comparison, Kind, Syntax, Walk},
-    tree::{Constant, Leaf, Test, Value},
-    types::{Type, Typed, comparable},
+    tree::{Constant, Leaf, RecordField, Test, Value},
+    types::{Members, Type, Typed, comparable},
 };
+use crate::{domain::AttributeSource, rules::compile_env::did_you_mean};
 
 /// A name for the elements of a list or set.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub(super) struct Variable {
 enum Element {
     /// A member of a set, read when the condition runs.
     Member,
+    /// The key of a record, as the member of a set is read; of the list at the
+    /// index in the schema.
+    Record(u16),
     /// A literal of a list.
     Literal(Type, Constant),
 }
@@ -44,11 +48,11 @@ impl Checker<'_, '_> {
                 Element::Literal(kind, constant) if named => {
                     return Some(Typed::new(*kind, Value::Constant(constant.clone())));
                 }
-                Element::Member if named => {
+                Element::Member | Element::Record(_) if named => {
                     self.shared.moving += 1;
                     return Some(Typed::new(Type::Text, Value::Element(outward)));
                 }
-                Element::Member => outward += 1,
+                Element::Member | Element::Record(_) => outward += 1,
                 Element::Literal(..) => {}
             }
         }
@@ -59,6 +63,53 @@ impl Checker<'_, '_> {
     /// Whether a name stands for an element here.
     pub(super) fn is_variable(&self, name: &str) -> bool {
         self.variables.iter().any(|variable| variable.name == name)
+    }
+
+    /// Whether a part is the name of a record being walked.
+    pub(super) fn names_record(&self, syntax: &Syntax) -> bool {
+        let Kind::Name(name) = &syntax.kind else { return false };
+        let innermost = self.variables.iter().rev().find(|variable| variable.name == *name);
+        innermost.is_some_and(|variable| matches!(variable.element, Element::Record(_)))
+    }
+
+    /// A field of the record being walked: `c.state`.
+    pub(super) fn record_field(&mut self, target: &Syntax, name: &str, syntax: &Syntax) -> Option<Typed> {
+        let Kind::Name(variable) = &target.kind else { return None };
+        let mut outward = 0;
+        let mut list = None;
+        for known in self.variables.iter().rev() {
+            match known.element {
+                Element::Record(index) if known.name == *variable => {
+                    list = Some(index);
+                    break;
+                }
+                Element::Record(_) | Element::Member => outward += 1,
+                Element::Literal(..) => {}
+            }
+        }
+        let index = list?;
+        let def = self.shared.env.schema.records.get(usize::from(index))?;
+        let Some(at) = def.fields.iter().position(|field| &*field.name == name) else {
+            let hint = did_you_mean(name, def.fields.iter().map(|field| &*field.name));
+            let message = format!("a record of `{}` has no field `{name}`{hint}", def.name);
+            let lost = self.shared.env.lost.attributes;
+            return self.unknown(syntax.span.clone(), message, lost);
+        };
+        self.shared.moving += 1;
+        let field = RecordField { outward, list: def.id, field: def.fields[at].id };
+        let kind = Type::with(&def.fields[at].kind, Members::Field(index, at as u16));
+        Some(Typed::new(kind, Value::Field(field)))
+    }
+
+    /// What the members of a set are: the keys of records, or texts.
+    fn element_of(&self, range: &Value) -> Element {
+        let schema = self.shared.env.schema;
+        let Value::Set(slot) = range else { return Element::Member };
+        let Some(AttributeSource::Records(id)) = schema.attributes.get(slot.index()).map(|def| &def.source) else {
+            return Element::Member;
+        };
+        let list = schema.records.iter().position(|list| list.id == *id);
+        list.map_or(Element::Member, |list| Element::Record(list as u16))
     }
 
     fn name_is_free(&mut self, walk: &Walk) -> Option<()> {
@@ -123,7 +174,8 @@ impl Checker<'_, '_> {
             return self
                 .fail(walk.range.span.clone(), format!("`{name}` walks over a list or a set, `{shown}` is {kind}"));
         }
-        let test = self.test_with(walk, Element::Member)?;
+        let element = self.element_of(&range.value);
+        let test = self.test_with(walk, element)?;
         Some((range.value, test))
     }
 

@@ -90,8 +90,14 @@ impl World {
             request.context.push((AttrId(0), value.clone()));
         }
         let profile = Profile::default();
-        let facts =
-            Facts { cells: &cells, schema: &self.schema, profile: &profile, request: &request, now: Timestamp(0) };
+        let facts = Facts {
+            cells: &cells,
+            derived: &[],
+            schema: &self.schema,
+            profile: &profile,
+            request: &request,
+            now: Timestamp(0),
+        };
         let links = [(Arc::from("shop"), "https://r.example/l/abc?x=1&y=2".to_owned())];
         run(&Scope {
             facts: &facts,

@@ -42,7 +42,7 @@ const MISTAKES: &[Mistake] = &[
         name: "repeated_key",
         edit: ("    paused: false", "    name: Twice"),
         at: "name: Twice",
-        says: "the key `name` is already in line 83",
+        says: "the key `name` is already in line 105",
     },
     Mistake {
         name: "missing_key",
@@ -218,7 +218,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "unknown_event",
         edit: ("count: purchase", "count: purchases"),
-        at: "purchases",
+        at: "purchases, pii",
         says: "unknown event `purchases`; did you mean `purchase`?",
     },
     Mistake {
@@ -248,9 +248,87 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "built_in_event",
-        edit: ("{ id: catalogue_request", "{ id: purchase"),
-        at: "purchase, durable",
-        says: "is built in",
+        edit: ("  - id: catalogue_request", "  - { id: login, durable: true }\n  - id: catalogue_request"),
+        at: "login",
+        says: "is built in: leave it out, or add only `fields` to it",
+    },
+    Mistake {
+        name: "window_too_long",
+        edit: ("window: 90d, where", "window: 500d, where"),
+        at: "500d",
+        says: "a window of `500d` is out of range: 1 to 400 days are kept, use `lifetime`",
+    },
+    Mistake {
+        name: "unknown_window",
+        edit: ("window: this_year", "window: this_yaer"),
+        at: "this_yaer",
+        says: "did you mean `this_year`?",
+    },
+    Mistake {
+        name: "unknown_field_of_an_event",
+        edit: ("of: copies", "of: copeis"),
+        at: "copeis",
+        says: "the event has no field `copeis`; did you mean `copies`?",
+    },
+    Mistake {
+        name: "sum_of_text",
+        edit: ("of: copies", "of: edition"),
+        at: "edition }",
+        says: "`sum` takes a field that holds a number or money, `edition` is enum",
+    },
+    Mistake {
+        name: "filter_with_an_unknown_field",
+        edit: ("e.quantity > 0", "e.quantty > 0"),
+        at: "e.quantty",
+        says: "the event has no field `quantty`; did you mean `e.quantity`?",
+    },
+    Mistake {
+        name: "filter_that_reads_the_person",
+        edit: ("e.amount > money('100')", "p.points > 3"),
+        at: "p.points > 3",
+        says: "unknown name `p.points`: a filter reads the event alone, as `e.NAME`",
+    },
+    Mistake {
+        name: "filter_with_an_unknown_channel",
+        edit: ("avg: purchase, where: \"e.channel == 'web'\"", "avg: purchase, where: \"e.channel == 'wbe'\""),
+        at: "'wbe'",
+        says: "`wbe` is not a value of `e.channel`; did you mean `web`?",
+    },
+    Mistake {
+        name: "last_of_nothing",
+        edit: ("last: search, of: words", "last: search"),
+        at: "search }",
+        says: "`last` needs `of`: the field of the event that it looks at",
+    },
+    Mistake {
+        name: "modifier_of_another_computation",
+        edit: ("max: purchase }", "max: purchase, k: 2 }"),
+        at: "2 }\n  - { id: last_search",
+        says: "`max` takes no `k`: it goes with top",
+    },
+    Mistake {
+        name: "expected_purchases_without_days",
+        edit: ("expected_purchases, days: 90", "expected_purchases"),
+        at: "expected_purchases",
+        says: "`expected_purchases` needs `days`",
+    },
+    Mistake {
+        name: "field_that_every_event_has",
+        edit: ("{ id: weight, type: double }", "{ id: amount, type: double }"),
+        at: "amount, type",
+        says: "`amount` is given with every event: name the field otherwise",
+    },
+    Mistake {
+        name: "single_device",
+        edit: ("bearer: person", "bearer: device"),
+        at: "partner_id",
+        says: "`single` is for what names one person",
+    },
+    Mistake {
+        name: "records_named_as_an_attribute",
+        edit: ("{ id: tags, type: set }", "{ id: accounts, type: set }"),
+        at: "accounts\n    max",
+        says: "`p.accounts` is already an attribute or a trait: rename the list",
     },
     Mistake {
         name: "built_in_identity",
@@ -670,7 +748,7 @@ fn mistakes_of_all_files_are_told_at_once() {
     let told: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.position, e.message)).collect();
     assert_eq!(told.len(), 4, "{told:#?}");
     assert!(told[0].starts_with("b.yaml:1:16: `Bad` is not an id"), "{told:#?}");
-    assert!(told[1].starts_with("b.yaml:2:16: the issue `grow` is declared twice: first at a.yaml:65:11"), "{told:#?}");
+    assert!(told[1].starts_with("b.yaml:2:16: the issue `grow` is declared twice: first at a.yaml:87:11"), "{told:#?}");
     assert!(told[2].starts_with("b.yaml:3:1: unknown key `zzz`"), "{told:#?}");
     assert!(told[3].starts_with("c.yaml:") && told[3].contains("not valid YAML"), "{told:#?}");
 }

@@ -1,8 +1,10 @@
 //! The rule language as a whole: what a good file becomes, what a bad one says.
 
+mod feeds;
 mod kept;
 mod mistakes;
 mod properties;
+mod records;
 
 use super::{RuleErrors, Ruleset, SourceFile, compile, keys::SECTIONS, read::used, reference::reference};
 
@@ -116,10 +118,10 @@ mod sample {
         let rules = sample();
         assert_eq!(rules.currency.code(), "GBP");
         assert_eq!(rules.schema.identities.len(), 11);
-        assert_eq!(rules.schema.events.len(), 19);
+        assert_eq!(rules.schema.events.len(), 29);
         let names: Vec<&str> = rules.schema.attributes.iter().map(|a| &*a.full_name).collect();
         assert!(names.is_sorted(), "{names:?}");
-        assert_eq!(names.len(), 19);
+        assert_eq!(names.len(), 34);
         for (at, def) in rules.schema.attributes.iter().enumerate() {
             assert_eq!(def.slot.index(), at);
             assert_eq!(rules.schema.by_name[&def.full_name], def.slot);
@@ -177,7 +179,7 @@ mod sample {
         assert_eq!(offer.limits.len(), 4);
         assert!(matches!(offer.value, Number::Constant(12.5)));
         assert!(offer.eligibility.is_some() && offer.holdout_exempt && offer.open);
-        assert_eq!((offer.position.line, offer.position.column), (82, 5));
+        assert_eq!((offer.position.line, offer.position.column), (104, 5));
         let names: Vec<&str> = offer.treatments.iter().map(|treatment| &*treatment.name).collect();
         assert_eq!(names, ["come_back/email/en", "come_back/web/en"]);
         let web = &offer.treatments[1];

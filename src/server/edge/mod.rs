@@ -20,7 +20,7 @@ use tonic::body::Body;
 use crate::{
     app::Click,
     config::ServeConfig,
-    grpc::{Agent, Caller, unary},
+    grpc::{Agent, Caller, Sight, unary},
     http::agents::{self, Program},
     telemetry::metrics,
 };
@@ -53,10 +53,12 @@ pub struct Admitted {
     pub source: Option<Source>,
     /// What it counts as when it follows a link.
     pub click: Click,
+    /// What it may see of personal data.
+    pub sight: Sight,
 }
 
 impl Admitted {
-    const SERVICE: Self = Self { caller: Caller::Service, source: None, click: Click::Ignored };
+    const SERVICE: Self = Self { caller: Caller::Service, source: None, click: Click::Ignored, sight: Sight::Whole };
 }
 
 impl Edge {
@@ -103,7 +105,8 @@ impl Edge {
             return match holder.role {
                 _ if !page.is_none() => Err(refusal::secret_key_in_browser()),
                 role if role < needed => Err(refusal::role_too_low()),
-                _ => Ok(Admitted::SERVICE),
+                _ if holder.sees_personal => Ok(Admitted::SERVICE),
+                _ => Ok(Admitted { sight: Sight::Masked, ..Admitted::SERVICE }),
             };
         }
         if !is_for_browsers(path) {
@@ -171,7 +174,8 @@ impl Edge {
             None if suspected => Agent::Crowd,
             None => Agent::Person,
         };
-        Ok(Admitted { caller: Caller::Browser(agent), source: Some(source), click: Click::Ignored })
+        let (caller, source) = (Caller::Browser(agent), Some(source));
+        Ok(Admitted { caller, source, click: Click::Ignored, sight: Sight::Masked })
     }
 
     /// Notes that a browser brought no visitor id.

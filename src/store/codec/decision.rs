@@ -18,8 +18,8 @@ use crate::{
 const VERSION: u8 = 1;
 /// The version of the personal part.
 const PERSONAL_VERSION: u8 = 2;
-/// Of the public part. Version 1 had no pauses.
-const PUBLIC_VERSION: u8 = 2;
+/// Of the public part. Version 1 had no pauses, version 2 no analysis.
+const PUBLIC_VERSION: u8 = 3;
 /// Fewest bytes of a winner, of a reservation.
 const WINNER_BYTES_MIN: usize = 22;
 const RESERVATION_BYTES_MIN: usize = 30;
@@ -106,6 +106,7 @@ fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
         w.u128(hot.hash);
     });
     w.varint(record.pauses.version);
+    w.varint(record.base_version);
 }
 
 fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
@@ -135,10 +136,14 @@ fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
         eligible: Eligible::default(),
         exposed: r.option(Reader::bool)?,
         pauses: Arc::default(),
+        base_version: 0,
     };
     let customer = r.option(|r| Ok((CustomerKey(r.u128()?), r.u128()?)))?;
     if version > 1 {
         record.pauses = Arc::new(Pauses { version: r.varint()?, list: Vec::new() });
+    }
+    if version > 2 {
+        record.base_version = r.varint()?;
     }
     r.end()?;
     Ok(DecodedDecision { record, customer })

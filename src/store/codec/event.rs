@@ -6,6 +6,8 @@ use super::{
         CONSENT_BYTES_MIN, IDENTITY_BYTES_MIN, read_consent, read_identity, read_value, write_consent, write_identity,
         write_value,
     },
+    series::{FEED_BYTES_MIN, read_feed, write_feed},
+    wishes::{PREFERENCE_BYTES_MIN, RECORD_BYTES_MIN, read_preference, read_record, write_preference, write_record},
 };
 use crate::{
     domain::{
@@ -15,9 +17,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Version 1 had neither the agent nor the call of an outcome, version 2 not
-/// its purpose: until then an outcome was taken as one of marketing.
-const VERSION: u8 = 3;
+/// Version 3 had neither feeds, nor preferences and records; 4 no links.
+const VERSION: u8 = 5;
 
 /// Purposes by their number, from 1.
 const PURPOSES: [Purpose; 2] = [Purpose::Marketing, Purpose::Service];
@@ -43,6 +44,7 @@ pub fn encode_event(event: &Event, into: &mut Vec<u8>) {
     w.signed(event.at.0);
     w.signed(event.received_at.0.wrapping_sub(event.at.0));
     w.list(&event.identities, write_identity);
+    w.list(&event.feeds, write_feed);
     write_kind(w, &event.kind);
 }
 
@@ -52,19 +54,20 @@ pub fn encode_event(event: &Event, into: &mut Vec<u8>) {
 /// The bytes are not exactly one encoded event.
 pub fn decode_event(bytes: &[u8]) -> Result<Event, StoreError> {
     let r = &mut Reader::new("event", bytes);
-    let version = r.version_between(1, VERSION)?;
+    r.version(VERSION)?;
     let id = EventId(r.u128()?);
     let at = Timestamp(r.signed()?);
     let received_at = Timestamp(at.0.wrapping_add(r.signed()?));
     let identities = r.list(IDENTITY_BYTES_MIN, read_identity)?;
-    let kind = read_kind(r, version)?;
+    let feeds = r.list(FEED_BYTES_MIN, read_feed)?;
+    let kind = read_kind(r)?;
     r.end()?;
-    Ok(Event { id, at, received_at, identities, kind })
+    Ok(Event { id, at, received_at, identities, feeds, kind })
 }
 
 fn write_kind(w: &mut Writer<'_>, event: &EventKind) {
     match event {
-        EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose } => {
+        EventKind::Outcome { presentation, outcome, reason, value, note, agent, call, purpose, link } => {
             w.u8(kind::OUTCOME);
             write_presentation(w, presentation);
             w.u8(*outcome as u8);
@@ -74,15 +77,18 @@ fn write_kind(w: &mut Writer<'_>, event: &EventKind) {
             w.text(agent);
             w.text(call);
             w.u8(*purpose as u8);
+            w.text(link);
         }
         EventKind::Customer { .. } => write_customer(w, event),
-        EventKind::Upsert { attributes, consents } => {
+        EventKind::Upsert { attributes, consents, preferences, records } => {
             w.u8(kind::UPSERT);
             w.list(attributes, |w, (id, value)| {
                 w.u32(id.0);
                 write_value(w, value.as_ref());
             });
             w.list(consents, write_consent);
+            w.list(preferences, write_preference);
+            w.list(records, write_record);
         }
         EventKind::DoNotContact { on, reason } => {
             w.u8(kind::DO_NOT_CONTACT);
@@ -131,7 +137,7 @@ fn read_presentation(r: &mut Reader<'_>) -> Result<PresentationRef, StoreError> 
     })
 }
 
-fn read_kind(r: &mut Reader<'_>, version: u8) -> Result<EventKind, StoreError> {
+fn read_kind(r: &mut Reader<'_>) -> Result<EventKind, StoreError> {
     Ok(match r.u8()? {
         kind::OUTCOME => EventKind::Outcome {
             presentation: read_presentation(r)?,
@@ -139,9 +145,10 @@ fn read_kind(r: &mut Reader<'_>, version: u8) -> Result<EventKind, StoreError> {
             reason: ReasonCode(r.u32()?),
             value: r.option(Reader::signed)?,
             note: r.text()?.into(),
-            agent: if version == 1 { "" } else { r.text()? }.into(),
-            call: if version == 1 { "" } else { r.text()? }.into(),
-            purpose: if version <= 2 { Purpose::Marketing } else { r.choice(1, &PURPOSES)? },
+            agent: r.text()?.into(),
+            call: r.text()?.into(),
+            purpose: r.choice(1, &PURPOSES)?,
+            link: r.text()?.into(),
         },
         kind::CUSTOMER => EventKind::Customer {
             event: EventTypeId(r.u32()?),
@@ -155,6 +162,8 @@ fn read_kind(r: &mut Reader<'_>, version: u8) -> Result<EventKind, StoreError> {
         kind::UPSERT => EventKind::Upsert {
             attributes: r.list(ATTRIBUTE_BYTES_MIN, |r| Ok((AttrId(r.u32()?), read_value(r)?)))?,
             consents: r.list(CONSENT_BYTES_MIN, read_consent)?,
+            preferences: r.list(PREFERENCE_BYTES_MIN, read_preference)?,
+            records: r.list(RECORD_BYTES_MIN, read_record)?,
         },
         kind::DO_NOT_CONTACT => EventKind::DoNotContact { on: r.bool()?, reason: r.text()?.into() },
         kind::EXPOSED => EventKind::Exposed { holdout: r.bool()? },

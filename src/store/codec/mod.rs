@@ -3,6 +3,7 @@
 //! Every encoding starts with a version byte. Numbers are LEB128 varints,
 //! signed ones zigzag; ids are fixed width; texts and lists carry their length.
 
+mod analysis;
 mod bytes;
 mod decision;
 mod event;
@@ -11,13 +12,21 @@ mod profile;
 mod publishing;
 mod request;
 mod rule_files;
+mod series;
 mod tallies;
+mod wishes;
 
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod samples_decision;
+#[cfg(test)]
 mod tests;
 
+pub use analysis::{
+    decode_analysis, decode_base, decode_names_of_segments, decode_segments, encode_analysis, encode_base,
+    encode_names_of_segments, encode_segments,
+};
 pub use bytes::{Reader, Writer};
 pub use decision::{DecodedDecision, decode_decision, encode_decision_personal, encode_decision_public};
 pub use event::{decode_event, encode_event};

@@ -6,22 +6,26 @@ use super::{
         CONSENT_BYTES_MIN, IDENTITY_BYTES_MIN, Moments, Repeated, read_consent, read_identity, read_value,
         write_consent, write_identity, write_value,
     },
+    series::{SERIES_BYTES_MIN, read_series, write_series},
+    wishes::{PREFERENCE_BYTES_MIN, RECORD_BYTES_MIN, read_preference, read_record, write_preference, write_record},
 };
 use crate::{
     domain::{
         ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventStat, EventTypeId, Interaction, ItemId, ItemTouch,
-        OfferId, OutcomeSet, Profile, ReasonCode, StoredAttribute, Timestamp,
+        OfferId, Origin, OutcomeSet, Profile, ReasonCode, StoredAttribute, StoredPreference, StoredRecord, Timestamp,
     },
     store::StoreError,
 };
 
-const VERSION: u8 = 1;
+/// Version 1 had no series, preferences and records, and nothing of merged ones.
+const VERSION: u8 = 2;
 
 /// Fewest bytes of an entry.
 const ATTRIBUTE_BYTES_MIN: usize = 6;
 const STAT_BYTES_MIN: usize = 8;
 const INTERACTION_BYTES_MIN: usize = 6;
 const ITEM_BYTES_MIN: usize = 2;
+const ORIGIN_BYTES_MIN: usize = 20;
 
 /// Bits of the flags byte.
 const OWN_ARM: u8 = 1;
@@ -29,6 +33,8 @@ const DO_NOT_CONTACT: u8 = 2;
 const EXPOSED: u8 = 4;
 const EXPOSED_HOLDOUT: u8 = 8;
 const CONVERTED: u8 = 16;
+const CONTACT_ALLOWED: u8 = 32;
+const FLAGS_END: u8 = 64;
 
 /// Appends a profile.
 pub fn encode_profile(profile: &Profile, into: &mut Vec<u8>) {
@@ -41,6 +47,17 @@ pub fn encode_profile(profile: &Profile, into: &mut Vec<u8>) {
     write_interactions(w, &profile.interactions);
     write_items(w, &profile.items);
     w.list(&profile.consents, write_consent);
+    w.list(&profile.preferences, |w, wish| {
+        write_preference(w, &wish.preference);
+        w.signed(wish.at.0);
+    });
+    let mut moments = Moments::begin(w, profile.records.iter().map(|r| r.at));
+    w.list(&profile.records, |w, record| {
+        write_record(w, &record.change);
+        moments.write_next(w, record.at);
+    });
+    w.list(&profile.series, write_series);
+    w.list(&profile.absorbed, write_origin);
 }
 
 /// Reads a profile.
@@ -57,6 +74,14 @@ pub fn decode_profile(bytes: &[u8]) -> Result<Profile, StoreError> {
     profile.interactions = read_interactions(r)?;
     profile.items = read_items(r)?;
     profile.consents = r.list(CONSENT_BYTES_MIN, read_consent)?;
+    profile.preferences = r.list(PREFERENCE_BYTES_MIN + 1, |r| {
+        Ok(StoredPreference { preference: read_preference(r)?, at: Timestamp(r.signed()?) })
+    })?;
+    let mut moments = Moments::read(r)?;
+    profile.records =
+        r.list(RECORD_BYTES_MIN + 1, |r| Ok(StoredRecord { change: read_record(r)?, at: moments.read_next(r)? }))?;
+    profile.series = r.list(SERIES_BYTES_MIN, read_series)?;
+    profile.absorbed = r.list(ORIGIN_BYTES_MIN, read_origin)?;
     r.end()?;
     Ok(profile)
 }
@@ -68,38 +93,42 @@ fn write_head(w: &mut Writer<'_>, profile: &Profile) {
         | bit(profile.do_not_contact.is_some(), DO_NOT_CONTACT)
         | bit(profile.exposed_at.is_some(), EXPOSED)
         | bit(profile.exposed_holdout, EXPOSED_HOLDOUT)
-        | bit(profile.converted, CONVERTED));
+        | bit(profile.converted_at.is_some(), CONVERTED)
+        | bit(profile.contact_allowed_at.is_some(), CONTACT_ALLOWED));
     w.u128(profile.key.0);
     if !own_arm {
         w.u128(profile.arm_key.0);
     }
     w.varint(profile.version);
     w.signed(profile.first_seen.0);
-    for moment in [profile.do_not_contact, profile.exposed_at].into_iter().flatten() {
+    let marks = [profile.do_not_contact, profile.contact_allowed_at, profile.exposed_at, profile.converted_at];
+    for moment in marks.into_iter().flatten() {
         w.signed(moment.0);
     }
 }
 
 fn read_head(r: &mut Reader<'_>) -> Result<Profile, StoreError> {
     let flags = r.u8()?;
-    if flags >= 32 {
+    if flags >= FLAGS_END {
         return Err(r.error(&format!("unknown flags `{flags}`")));
     }
     let key = CustomerKey(r.u128()?);
     let arm_key = if flags & OWN_ARM != 0 { ArmKey(key.0) } else { ArmKey(r.u128()?) };
     let version = r.varint()?;
     let first_seen = Timestamp(r.signed()?);
-    let do_not_contact = if flags & DO_NOT_CONTACT != 0 { Some(Timestamp(r.signed()?)) } else { None };
-    let exposed_at = if flags & EXPOSED != 0 { Some(Timestamp(r.signed()?)) } else { None };
+    let mut mark = |flag: u8| if flags & flag != 0 { r.signed().map(|at| Some(Timestamp(at))) } else { Ok(None) };
+    let (do_not_contact, contact_allowed_at) = (mark(DO_NOT_CONTACT)?, mark(CONTACT_ALLOWED)?);
+    let (exposed_at, converted_at) = (mark(EXPOSED)?, mark(CONVERTED)?);
     Ok(Profile {
         key,
         arm_key,
         version,
         first_seen,
         do_not_contact,
+        contact_allowed_at,
         exposed_at,
+        converted_at,
         exposed_holdout: flags & EXPOSED_HOLDOUT != 0,
-        converted: flags & CONVERTED != 0,
         ..Profile::default()
     })
 }
@@ -144,6 +173,22 @@ fn read_stats(r: &mut Reader<'_>) -> Result<Vec<EventStat>, StoreError> {
     })
 }
 
+fn write_origin(w: &mut Writer<'_>, origin: &Origin) {
+    w.u128(origin.key.0);
+    w.varint(origin.version);
+    write_stats(w, &origin.stats);
+    w.list(&origin.series, write_series);
+}
+
+fn read_origin(r: &mut Reader<'_>) -> Result<Origin, StoreError> {
+    Ok(Origin {
+        key: CustomerKey(r.u128()?),
+        version: r.varint()?,
+        stats: read_stats(r)?,
+        series: r.list(SERIES_BYTES_MIN, read_series)?,
+    })
+}
+
 fn write_items(w: &mut Writer<'_>, items: &[ItemTouch]) {
     let mut moments = Moments::begin(w, items.iter().map(|i| i.at));
     let mut ids = Repeated::default();
@@ -166,8 +211,9 @@ fn read_items(r: &mut Reader<'_>) -> Result<Vec<ItemTouch>, StoreError> {
 /// Bits of an interaction's first two bytes, above 12 bits of its decision.
 const SAME_DECISION: u16 = 1 << 12;
 const OTHER_UUID: u16 = 1 << 13;
-const ANSWERED_LATER: u16 = 1 << 14;
+const ANSWERED: u16 = 1 << 14;
 const HAS_REASON: u16 = 1 << 15;
+const NEVER: Timestamp = Timestamp(0);
 const RAND_A: u16 = SAME_DECISION - 1;
 const RAND_B: u64 = (1 << 62) - 1;
 
@@ -181,7 +227,7 @@ struct Before {
 }
 
 fn write_interactions(w: &mut Writer<'_>, interactions: &[Interaction]) {
-    let mut moments = Moments::begin(w, interactions.iter().flat_map(|i| [i.at, i.answered_at]));
+    let mut moments = Moments::begin(w, interactions.iter().flat_map(|i| [i.at, i.answered_at, i.reason_at]));
     let mut before = Before::default();
     w.list(interactions, |w, interaction| write_interaction(w, interaction, &mut moments, &mut before));
 }
@@ -191,14 +237,15 @@ fn write_interaction(w: &mut Writer<'_>, interaction: &Interaction, moments: &mu
     let (rand_a, rand_b) = ((decision.0 >> 64) as u16 & RAND_A, decision.0 as u64 & RAND_B);
     let same = before.decision.replace(decision) == Some(decision);
     let uuid_v7 = uuid_v7(decision.unix_ms(), rand_a, rand_b) == decision;
-    let answered_later = interaction.answered_at != interaction.at;
+    let answered = interaction.answered_at != NEVER;
+    let has_reason = (interaction.reason.0, interaction.reason_at) != (0, NEVER);
     let mut head = match (same, uuid_v7) {
         (true, _) => SAME_DECISION,
         (false, true) => rand_a,
         (false, false) => OTHER_UUID,
     };
-    head |= if answered_later { ANSWERED_LATER } else { 0 };
-    head |= if interaction.reason.0 == 0 { 0 } else { HAS_REASON };
+    head |= if answered { ANSWERED } else { 0 };
+    head |= if has_reason { HAS_REASON } else { 0 };
     w.u8(head as u8);
     w.u8((head >> 8) as u8);
     moments.write_next(w, interaction.at);
@@ -211,11 +258,12 @@ fn write_interaction(w: &mut Writer<'_>, interaction: &Interaction, moments: &mu
     before.offers.write_u64(w, interaction.offer.0);
     before.channels.write_u32(w, interaction.channel.0);
     w.varint(u64::from(interaction.outcomes.0));
-    if answered_later {
+    if answered {
         moments.write_aside(w, interaction.answered_at);
     }
-    if interaction.reason.0 != 0 {
+    if has_reason {
         before.reasons.write_u32(w, interaction.reason.0);
+        moments.write_aside(w, interaction.reason_at);
     }
 }
 
@@ -238,15 +286,20 @@ fn read_interaction(r: &mut Reader<'_>, moments: &mut Moments, before: &mut Befo
         _ => before.decision.ok_or_else(|| r.error("no decision before this one"))?,
     };
     before.decision = Some(decision);
-    Ok(Interaction {
+    let mut read = Interaction {
         decision,
         at,
         offer: OfferId(before.offers.read_u64(r)?),
         channel: ChannelId(before.channels.read_u32(r)?),
         outcomes: OutcomeSet(r.narrow()?),
-        answered_at: if head & ANSWERED_LATER != 0 { moments.read_aside(r)? } else { at },
-        reason: if head & HAS_REASON != 0 { ReasonCode(before.reasons.read_u32(r)?) } else { ReasonCode(0) },
-    })
+        answered_at: if head & ANSWERED != 0 { moments.read_aside(r)? } else { NEVER },
+        reason: ReasonCode::default(),
+        reason_at: NEVER,
+    };
+    if head & HAS_REASON != 0 {
+        (read.reason, read.reason_at) = (ReasonCode(before.reasons.read_u32(r)?), moments.read_aside(r)?);
+    }
+    Ok(read)
 }
 
 /// A UUIDv7 of its parts: 48, 12 and 62 bits.

@@ -1,24 +1,25 @@
 //! Random nouns for tests.
 
-use std::sync::Arc;
-
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use crate::{
-    domain::*,
-    store::{DecisionRecord, HotProfile, WinnerRecord},
+use crate::domain::{
+    profile::{NameSum, SeriesState, SlotSum},
+    series::{Feed, FeedValue, Keep, SeriesId, SlotWidth},
+    *,
 };
+
+pub use super::samples_decision::{decision, tallies};
 
 const CONSENT_PURPOSES: [ConsentPurpose; 3] =
     [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling];
-const PERMISSIONS: [Permission; 3] = [Permission::Unknown, Permission::Granted, Permission::Denied];
+pub const PERMISSIONS: [Permission; 3] = [Permission::Unknown, Permission::Granted, Permission::Denied];
 
-fn text() -> impl Strategy<Value = Box<str>> {
+pub fn text() -> impl Strategy<Value = Box<str>> {
     "[a-zé€\u{1F600}]{0,6}".prop_map(Into::into)
 }
 
 /// Whole seconds, whole milliseconds, and any.
-fn moment() -> impl Strategy<Value = Timestamp> {
+pub fn moment() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (1_700_000_000_i64..1_800_000_000).prop_map(|s| Timestamp(s * 1_000_000)),
         (1_700_000_000_000_i64..1_800_000_000_000).prop_map(Timestamp::from_millis),
@@ -27,7 +28,7 @@ fn moment() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-fn decision_id() -> impl Strategy<Value = DecisionId> {
+pub fn decision_id() -> impl Strategy<Value = DecisionId> {
     prop_oneof![
         (any::<u64>(), any::<u128>()).prop_map(|(ms, random)| DecisionId::new(ms, random)),
         any::<u128>().prop_map(DecisionId),
@@ -88,15 +89,17 @@ fn stat() -> impl Strategy<Value = EventStat> {
 
 fn interaction() -> impl Strategy<Value = Interaction> {
     let names = (0_u64..4, 0_u32..3, 0_u32..3);
-    (decision_id(), names, moment(), option::of(moment()), any::<u16>()).prop_map(
-        |(decision, names, at, answered, outcomes)| Interaction {
+    let after = (option::of(moment()), option::of(moment()));
+    (decision_id(), names, moment(), after, any::<u16>()).prop_map(
+        |(decision, names, at, (answered, reason_at), outcomes)| Interaction {
             decision,
             offer: OfferId(names.0),
             channel: ChannelId(names.1),
             at,
-            answered_at: answered.unwrap_or(at),
+            answered_at: answered.unwrap_or_default(),
             outcomes: OutcomeSet(outcomes),
             reason: ReasonCode(names.2),
+            reason_at: reason_at.unwrap_or_default(),
         },
     )
 }
@@ -105,12 +108,89 @@ fn touch() -> impl Strategy<Value = ItemTouch> {
     (moment(), 0_u64..5, any::<bool>()).prop_map(|(at, item, bought)| ItemTouch { at, item: ItemId(item), bought })
 }
 
+fn preference() -> impl Strategy<Value = Preference> {
+    prop_oneof![
+        option::of(any::<u32>().prop_map(ChannelId)).prop_map(Preference::Channel),
+        option::of(text()).prop_map(Preference::Language),
+        option::of(any::<(u16, u16)>()).prop_map(Preference::QuietHours),
+        option::of(any::<u16>()).prop_map(Preference::ContactsPerWeek),
+    ]
+}
+
+fn record() -> impl Strategy<Value = RecordChange> {
+    let field = (any::<u32>().prop_map(AttrId), value());
+    (any::<u32>(), text(), option::of(vec(field, 0..4))).prop_map(|(list, key, fields)| RecordChange {
+        list: AttrId(list),
+        key,
+        fields,
+    })
+}
+
+fn keep() -> impl Strategy<Value = Keep> {
+    let slots = || (select(&[SlotWidth::Hour, SlotWidth::Day][..]), any::<u16>());
+    prop_oneof![
+        slots().prop_map(|(width, slots)| Keep::Slots { width, slots }),
+        slots().prop_map(|(width, slots)| Keep::Names { width, slots }),
+        select(&[Keep::Total, Keep::Latest, Keep::Earliest, Keep::Moments][..]),
+    ]
+}
+
+fn feed_value() -> impl Strategy<Value = FeedValue> {
+    prop_oneof![
+        Just(FeedValue::Nothing),
+        any::<i64>().prop_map(FeedValue::Number),
+        text().prop_map(FeedValue::Text),
+        moment().prop_map(FeedValue::Moment),
+    ]
+}
+
+fn feed() -> impl Strategy<Value = Feed> {
+    (any::<u32>(), keep(), any::<i32>(), feed_value()).prop_map(|(series, keep, slot, value)| Feed {
+        series: SeriesId(series),
+        keep,
+        slot,
+        value,
+    })
+}
+
+fn series() -> impl Strategy<Value = StoredSeries> {
+    let sum = (any::<i32>(), any::<u32>(), any::<i64>(), option::of(any::<(i64, i64)>())).prop_map(
+        |(slot, count, sum, ends)| {
+            let (min, max) = ends.unwrap_or((sum, sum));
+            SlotSum { slot, count, sum, min, max }
+        },
+    );
+    let name = (text(), any::<i32>(), any::<u32>(), moment()).prop_map(|(name, slot, count, last)| NameSum {
+        name,
+        slot,
+        count,
+        last,
+    });
+    let event = || any::<u128>().prop_map(EventId);
+    let state = prop_oneof![
+        vec(sum, 0..5).prop_map(SeriesState::Sums),
+        (moment(), event(), feed_value()).prop_map(|(at, event, value)| SeriesState::One(at, event, value)),
+        vec(name, 0..5).prop_map(SeriesState::Names),
+        vec((moment(), event()), 0..5).prop_map(SeriesState::Moments),
+    ];
+    (any::<u32>(), keep(), state).prop_map(|(id, keep, state)| StoredSeries { id: SeriesId(id), keep, state })
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    (any::<u128>(), any::<u64>(), vec(stat(), 0..3), vec(series(), 0..3))
+        .prop_map(|(key, version, stats, series)| Origin { key: CustomerKey(key), version, stats, series })
+}
+
 pub fn profile() -> impl Strategy<Value = Profile> {
     let head = (any::<u128>(), option::of(any::<u128>()), any::<u64>(), moment());
     let lists = (vec(identity(), 0..4), vec(attribute(), 0..8), vec(stat(), 0..4));
     let history = (vec(interaction(), 0..10), vec(touch(), 0..10), vec(consent(), 0..4));
-    let marks = (option::of(moment()), option::of(moment()), any::<bool>(), any::<bool>());
-    (head, lists, history, marks).prop_map(|(head, lists, history, marks)| Profile {
+    let mark = || option::of(moment());
+    let marks = (mark(), mark(), mark(), mark(), any::<bool>());
+    let preference = (preference(), moment()).prop_map(|(preference, at)| StoredPreference { preference, at });
+    let record = (record(), moment()).prop_map(|(change, at)| StoredRecord { change, at });
+    let new = (vec(preference, 0..4), vec(record, 0..4), vec(series(), 0..5), vec(origin(), 0..3));
+    (head, lists, history, marks, new).prop_map(|(head, lists, history, marks, new)| Profile {
         key: CustomerKey(head.0),
         arm_key: ArmKey(head.1.unwrap_or(head.0)),
         version: head.2,
@@ -122,9 +202,14 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         items: history.1,
         consents: history.2,
         do_not_contact: marks.0,
-        exposed_at: marks.1,
-        exposed_holdout: marks.2,
-        converted: marks.3,
+        contact_allowed_at: marks.1,
+        exposed_at: marks.2,
+        converted_at: marks.3,
+        exposed_holdout: marks.4,
+        preferences: new.0,
+        records: new.1,
+        series: new.2,
+        absorbed: new.3,
     })
 }
 
@@ -140,10 +225,10 @@ fn outcome_kind() -> impl Strategy<Value = EventKind> {
         },
     );
     let rest = (select(&OutcomeType::ALL[..]), any::<u32>(), option::of(any::<i64>()));
-    let texts = (text(), text(), text());
+    let texts = (text(), text(), text(), text());
     let purpose = select(&[crate::domain::Purpose::Marketing, crate::domain::Purpose::Service][..]);
     (presentation, rest, texts, purpose).prop_map(
-        |(presentation, (outcome, reason, value), (note, agent, call), purpose)| EventKind::Outcome {
+        |(presentation, (outcome, reason, value), (note, agent, call, link), purpose)| EventKind::Outcome {
             presentation,
             outcome,
             reason: ReasonCode(reason),
@@ -152,6 +237,7 @@ fn outcome_kind() -> impl Strategy<Value = EventKind> {
             agent,
             call,
             purpose,
+            link,
         },
     )
 }
@@ -181,153 +267,26 @@ pub fn event() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         outcome_kind(),
         customer_kind(),
-        (vec(attribute, 0..5), vec(consent(), 0..3))
-            .prop_map(|(attributes, consents)| EventKind::Upsert { attributes, consents }),
+        (vec(attribute, 0..5), vec(consent(), 0..3), vec(preference(), 0..3), vec(record(), 0..3)).prop_map(
+            |(attributes, consents, preferences, records)| EventKind::Upsert {
+                attributes,
+                consents,
+                preferences,
+                records
+            }
+        ),
         (any::<bool>(), text()).prop_map(|(on, reason)| EventKind::DoNotContact { on, reason }),
         any::<bool>().prop_map(|holdout| EventKind::Exposed { holdout }),
     ];
-    (any::<u128>(), moment(), moment(), vec(identity(), 0..3), kind).prop_map(
-        |(id, at, received_at, identities, kind)| Event { id: EventId(id), at, received_at, identities, kind },
-    )
-}
-
-fn request() -> impl Strategy<Value = Request> {
-    let identity = (any::<u32>(), text(), any::<u128>()).prop_map(|(kind, value, hash)| Identity {
-        kind: IdentityTypeId(kind),
-        value,
-        hash: IdentityHash(hash),
-        sharing: Default::default(),
-    });
-    let ask = (any::<u32>(), text(), any::<u16>()).prop_map(|(id, name, count)| PlacementAsk {
-        id: PlacementId(id),
-        name,
-        count,
-    });
-    let assurance = select(vec![Assurance::Anonymous, Assurance::Claimed, Assurance::Verified]);
-    let purpose = option::of(select(vec![Purpose::Marketing, Purpose::Service]));
-    let who = (vec(identity, 0..3), assurance, text(), vec(ask, 0..3), vec(any::<u32>().prop_map(ChannelId), 0..3));
-    let context = vec((any::<u32>().prop_map(AttrId), value()), 0..4);
-    let consents = (select(&PERMISSIONS[..]), select(&PERMISSIONS[..]))
-        .prop_map(|(profiling, marketing)| PageConsent { profiling, marketing });
-    let excluded = (vec(any::<u64>().prop_map(OfferId), 0..3), vec(any::<u64>().prop_map(ItemId), 0..3));
-    let how = (
-        select(vec![Intent::Present, Intent::Preview]),
-        select(vec![View::Render, View::Agent, View::Full]),
-        select(vec![Trace::None, Trace::Summary, Trace::Full]),
-    );
-    let window = (option::of(moment()), option::of(moment())).prop_map(|(from, until)| SendWindow { from, until });
-    let new = (option::of(any::<u128>().prop_map(VisitorId)), window);
-    let rest = (any::<u32>(), text(), text(), vec(text(), 0..3), option::of(moment()), new);
-    let overrides = vec((any::<u32>().prop_map(AttrId), value()), 0..3);
-    (who, purpose, context, consents, excluded, how, rest, overrides).prop_map(
-        |(who, purpose, context, page_consent, excluded, how, rest, overrides)| Request {
-            identities: who.0,
-            assurance: who.1,
-            session_id: who.2,
-            placements: who.3,
-            allowed_channels: who.4,
-            purpose,
-            context,
-            page_consent,
-            exclude_offers: excluded.0,
-            exclude_items: excluded.1,
-            time_budget_ms: rest.0,
-            request_id: rest.1,
-            intent: how.0,
-            view: how.1,
-            trace: how.2,
-            consistency_token: rest.2,
-            languages: rest.3,
-            as_of: rest.4,
-            overrides,
-            visitor: rest.5.0,
-            send_window: rest.5.1,
-        },
-    )
-}
-
-fn winner() -> impl Strategy<Value = WinnerRecord> {
-    let place = (any::<u16>(), any::<u64>(), any::<u32>());
-    (place, any::<f32>(), 0.0_f32..=1.0, any::<bool>(), option::of(moment())).prop_map(
-        |(place, net_priority, probability, counts_now, reserved_until)| WinnerRecord {
-            placement: place.0,
-            offer: OfferId(place.1),
-            channel: ChannelId(place.2),
-            net_priority,
-            probability,
-            counts_now,
-            reserved_until,
-        },
-    )
-}
-
-fn reservation() -> impl Strategy<Value = Reservation> {
-    (decision_id(), any::<u64>(), any::<u32>(), moment(), moment()).prop_map(
-        |(decision, offer, channel, at, expires_at)| Reservation {
-            decision,
-            offer: OfferId(offer),
-            channel: ChannelId(channel),
-            at,
-            expires_at,
-        },
-    )
-}
-
-pub fn decision() -> impl Strategy<Value = DecisionRecord> {
-    let offers = || vec(any::<u64>().prop_map(OfferId), 0..4);
-    let head = (
-        decision_id(),
-        moment(),
-        request(),
-        select(vec![Match::Known, Match::Anonymous, Match::New, Match::Ambiguous]),
-        option::of((any::<u128>(), any::<u128>())),
-    );
-    let versions = (any::<u64>(), any::<u64>(), any::<u32>());
-    let denied = vec((any::<u64>().prop_map(OfferId), select(Reason::ALL)), 0..4);
-    let lists = (vec(reservation(), 0..3), offers(), denied, offers(), vec(winner(), 0..4));
-    let tail = (any::<u8>(), text(), any::<u64>(), option::of(any::<bool>()));
-    (head, versions, lists, tail).prop_map(|(head, versions, lists, tail)| DecisionRecord {
-        id: head.0,
-        now: head.1,
-        request: head.2,
-        matched: head.3,
-        customer: head.4.map(|(key, hash)| {
-            let profile = Profile { key: CustomerKey(key), ..Profile::default() };
-            Arc::new(HotProfile { profile, hash, data_key: crate::store::seal::DataKey([7; 32]) })
-        }),
-        ruleset: RulesetHash(versions.0),
-        model_version: versions.1,
-        signing_key: versions.2,
-        reservations: lists.0,
-        exhausted: lists.1,
-        denied: lists.2,
-        keep_order: lists.3,
-        degraded: DegradedSet(tail.0),
-        consistency_token: tail.1,
-        public_url: "https://shop.example".into(),
-        digest: tail.2,
-        winners: lists.4,
-        eligible: crate::store::Eligible { numbers: vec![1], ..crate::store::Eligible::default() },
-        exposed: tail.3,
-        pauses: Arc::new(Pauses { version: u64::from(versions.2), list: Vec::new() }),
+    let fed = (vec(identity(), 0..3), vec(feed(), 0..4));
+    (any::<u128>(), moment(), moment(), fed, kind).prop_map(|(id, at, received_at, (identities, feeds), kind)| Event {
+        id: EventId(id),
+        at,
+        received_at,
+        identities,
+        feeds,
+        kind,
     })
-}
-
-pub fn tallies() -> impl Strategy<Value = Tallies> {
-    let counts = (any::<[u64; 4]>(), any::<[u64; 2]>(), any::<i64>()).prop_map(|(a, b, revenue)| Tally {
-        eligible: a[0],
-        decided: a[1],
-        trials: a[2],
-        positives: a[3],
-        impressions: b[0],
-        declines: b[1],
-        revenue,
-    });
-    let pair = (any::<u64>().prop_map(OfferId), any::<u32>().prop_map(ChannelId));
-    let offers = proptest::collection::btree_map(pair, counts, 0..8);
-    (any::<u64>(), offers, any::<[u64; 2]>(), any::<[u64; 2]>(), any::<[i64; 2]>()).prop_map(
-        |(version, offers, exposed, converted, revenue)| Tallies { version, offers, exposed, converted, revenue },
-    )
 }
 
 /// A profile of 40 attributes, 50 interactions and 100 item touches, as a year
@@ -354,9 +313,10 @@ pub fn year_of_visits() -> Profile {
             offer: OfferId::of(&format!("offer_{}", n % 12)),
             channel: ChannelId::of(&format!("channel_{}", n % 4)),
             at,
-            answered_at: if n % 3 == 0 { at.plus_us(4_321_000) } else { at },
+            answered_at: if n % 3 == 0 { at.plus_us(4_321_000) } else { Timestamp::default() },
             outcomes: OutcomeSet::default().with(OutcomeType::Impression),
             reason: ReasonCode(if n % 9 == 0 { 77 } else { 0 }),
+            reason_at: if n % 9 == 0 { at.plus_us(4_321_000) } else { Timestamp::default() },
         }
     };
     let touch = |n: i64| ItemTouch {

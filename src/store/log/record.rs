@@ -33,11 +33,13 @@ pub enum RecordKind {
     Checkpoint = 9,
     /// What is paused, as decisions after it read it.
     Pauses = 10,
+    /// Segments that a customer entered and left.
+    Segments = 11,
 }
 
 impl RecordKind {
     /// Every kind, in order of its number.
-    pub const ALL: [RecordKind; 10] = [
+    pub const ALL: [RecordKind; 11] = [
         RecordKind::Event,
         RecordKind::Decision,
         RecordKind::Profile,
@@ -48,6 +50,7 @@ impl RecordKind {
         RecordKind::Ruleset,
         RecordKind::Checkpoint,
         RecordKind::Pauses,
+        RecordKind::Segments,
     ];
 
     /// From its number at rest.

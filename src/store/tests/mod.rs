@@ -1,11 +1,16 @@
 //! The store as a whole, over real directories.
 
 mod decisions;
+mod erase;
 mod events;
 mod faults;
 pub(super) mod faulty;
+mod fold;
 mod ledger;
 mod memory;
+mod merging;
+mod merging_many;
 mod revisions;
 mod sharing;
 mod support;
+mod timeline;

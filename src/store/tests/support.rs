@@ -27,7 +27,7 @@ pub fn identity(store: &Store, kind: IdentityTypeId, value: &str) -> Identity {
 }
 
 pub fn event(id: u128, at: Timestamp, kind: EventKind) -> Event {
-    Event { id: EventId(id), at, received_at: at, identities: Vec::new(), kind }
+    Event { id: EventId(id), at, received_at: at, identities: Vec::new(), feeds: Vec::new(), kind }
 }
 
 pub fn purchase(amount: i64) -> EventKind {
@@ -72,6 +72,7 @@ pub fn outcome(decision: DecisionId, customer: Option<CustomerKey>, outcome: Out
         agent: "".into(),
         call: "".into(),
         purpose: crate::domain::Purpose::Marketing,
+        link: "".into(),
     }
 }
 
@@ -112,6 +113,7 @@ pub fn decision(n: u128, customer: Option<Arc<HotProfile>>, model_version: u64) 
         eligible: eligible(1),
         exposed: None,
         pauses: Default::default(),
+        base_version: 0,
     }
 }
 
@@ -138,7 +140,7 @@ pub async fn stored(store: &Store) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

@@ -131,7 +131,14 @@ impl World {
             cells[self.schema.by_name[*name].index()] = Cell::Unverified;
         }
         let profile = Profile::default();
-        run(&Facts { cells: &cells, schema: &self.schema, profile: &profile, request: &request, now: NOW })
+        run(&Facts {
+            cells: &cells,
+            derived: &[],
+            schema: &self.schema,
+            profile: &profile,
+            request: &request,
+            now: NOW,
+        })
     }
 
     pub fn truth(&self, text: &str) -> Truth {

@@ -204,7 +204,7 @@ impl Person {
             }
         }
         let profile = Profile::default();
-        run(&Facts { cells: &cells, schema, profile: &profile, request: &request, now: self.now })
+        run(&Facts { cells: &cells, derived: &[], schema, profile: &profile, request: &request, now: self.now })
     }
 
     pub fn reference(&self, question: &Question) -> Truth {

@@ -1,0 +1,26 @@
+//! What became of the rows of an import.
+
+use serde::{Deserialize, Serialize};
+
+/// What became of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows read that were not blank.
+    pub rows: u64,
+    /// Recorded now.
+    pub imported: u64,
+    /// Recorded before.
+    pub duplicates: u64,
+    /// Refused.
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Adds another file's.
+    pub fn add(&mut self, other: &Counts) {
+        self.rows += other.rows;
+        self.imported += other.imported;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+    }
+}

@@ -1,0 +1,80 @@
+//! What a decision changes by itself.
+
+use crate::domain::{CustomerKey, Event, EventId, EventKind, OutcomeType, PresentationRef};
+
+use super::{
+    DecisionRecord, StoreError,
+    budgets::{Presentation, Sign},
+    group::{Group, Unit},
+    shared::Shared,
+    timeline::Noted,
+};
+
+/// A decision and whose it was.
+pub(super) struct Decided<'a> {
+    pub record: &'a DecisionRecord,
+    pub customer: Option<CustomerKey>,
+}
+
+impl Group {
+    /// Applies what a decision changes by itself.
+    pub fn apply_decision(&mut self, shared: &Shared, decision: &Decided<'_>) -> Result<(), StoreError> {
+        let record = decision.record;
+        if let Some(key) = decision.customer
+            && let Some(live) = self.live(shared, key)?
+            && let Some(noted) = Noted::decision(record)
+        {
+            self.timeline.entry(live).or_default().push(noted);
+        }
+        self.decided.extend(record.winners.iter().map(|w| (w.offer, w.channel)));
+        for winner in record.winners.iter().filter(|w| w.counts_now) {
+            let presentation = PresentationRef {
+                decision: record.id,
+                customer: decision.customer,
+                offer: winner.offer,
+                channel: winner.channel,
+                expires_at: winner.reserved_until.unwrap_or(record.now),
+            };
+            match decision.customer {
+                Some(_) => self.apply_quietly(shared, decision.customer, &decided_event(record, presentation))?,
+                None => {
+                    let (decision, offer, until) = (record.id, winner.offer, presentation.expires_at);
+                    self.units.push(Unit::Confirm(Presentation { decision, offer, until }, Sign::Decided));
+                }
+            }
+        }
+        let (Some(holdout), Some(key)) = (record.exposed, decision.customer) else { return Ok(()) };
+        if self.stage(shared, key)?.is_some_and(|staged| staged.profile.exposed_at.is_none()) {
+            self.apply_quietly(shared, Some(key), &own_event(record, EventKind::Exposed { holdout }))?;
+        }
+        Ok(())
+    }
+}
+
+fn decided_event(record: &DecisionRecord, presentation: PresentationRef) -> Event {
+    let kind = EventKind::Outcome {
+        presentation,
+        outcome: OutcomeType::Decided,
+        reason: Default::default(),
+        value: None,
+        note: "".into(),
+        agent: "".into(),
+        call: "".into(),
+        purpose: crate::domain::Purpose::Marketing,
+        link: "".into(),
+    };
+    own_event(record, kind)
+}
+
+/// An event that a decision stands for. The decision's own record makes it
+/// happen once, so it needs no id of its own.
+fn own_event(record: &DecisionRecord, kind: EventKind) -> Event {
+    Event {
+        id: EventId(record.id.0),
+        at: record.now,
+        received_at: record.now,
+        identities: Vec::new(),
+        feeds: Vec::new(),
+        kind,
+    }
+}

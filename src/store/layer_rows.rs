@@ -1,0 +1,162 @@
+//! A layer as rows of the embedded store, in one transaction.
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::domain::{CustomerKey, Tally, Timestamp};
+
+use super::{
+    StoreError, codec,
+    embedded::{
+        ALIASES, BUDGETS, Counts, DATA_KEYS, EVENTS, EVENTS_BY_TIME, FREE_SLOTS, HOLDERS, META, NAMES, PROFILES,
+        SLOTS_END, TALLIES, TOTALS,
+    },
+    holders::Holders,
+    overlay::Layer,
+    row_seal::{Nonces, RowKey, Table},
+    slots::{Plan, Slots},
+    timeline, unions,
+};
+
+/// Most event ids forgotten in one transaction.
+const FORGET_LEN_MAX: usize = 10_000;
+
+/// Writes a layer. The keys that it needs are on disk when this answers; their
+/// slots are used once the transaction is committed.
+pub(super) fn write(transaction: &WriteTransaction, layer: &Layer, slots: &Slots) -> Result<Plan, redb::Error> {
+    let mut nonces = Nonces::new().map_err(refused)?;
+    let mut plan = slots.plan();
+    write_keys(transaction, layer, &mut plan)?;
+    slots.write(&mut plan).map_err(refused)?;
+    write_profiles(transaction, layer, &mut nonces)?;
+    let key_of = |key: CustomerKey| -> Result<Option<RowKey>, redb::Error> {
+        if let Some(key) = layer.data_key(key) {
+            return Ok(Some(RowKey::of(key)));
+        }
+        let slot = transaction.open_table(DATA_KEYS)?.get(key.0)?.map(|slot| slot.value());
+        let key = slot.map_or(Ok(None), |slot| slots.read(slot, key).map_err(refused))?;
+        Ok(key.as_ref().map(RowKey::of))
+    };
+    timeline::write(transaction, layer, &mut nonces, &key_of)?;
+    unions::write(transaction, &layer.unions, &mut nonces, &key_of)?;
+    write_names(transaction, layer)?;
+    write_events(transaction, layer)?;
+    write_totals(transaction, layer)?;
+    Ok(plan)
+}
+
+/// What is not the embedded store's own failure, as one: the transaction is
+/// given up the same.
+pub(super) fn refused(error: StoreError) -> redb::Error {
+    match error {
+        StoreError::Io { source, .. } => redb::Error::Io(source),
+        other => redb::Error::Corrupted(other.to_string()),
+    }
+}
+
+/// Gives a slot to every customer of the layer who has none.
+fn write_keys(transaction: &WriteTransaction, layer: &Layer, plan: &mut Plan) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(DATA_KEYS)?;
+    let profiles = layer.profiles.iter().map(|(key, hot)| (key, &hot.data_key));
+    let moved = layer.unions.redirects.iter().filter_map(|(key, moved)| Some((key, &moved.as_ref()?.data_key)));
+    for (customer, key) in layer.keys.iter().chain(profiles).chain(moved) {
+        if table.get(customer.0)?.is_none() {
+            let slot = plan.put(*customer, key);
+            table.insert(customer.0, slot)?;
+        }
+    }
+    let mut free = transaction.open_table(FREE_SLOTS)?;
+    for slot in &plan.reused {
+        free.remove(slot)?;
+    }
+    transaction.open_table(META)?.insert(SLOTS_END, plan.end().cast_signed())?;
+    Ok(())
+}
+
+fn write_profiles(transaction: &WriteTransaction, layer: &Layer, nonces: &mut Nonces) -> Result<(), redb::Error> {
+    let mut profiles = transaction.open_table(PROFILES)?;
+    let mut row = Vec::with_capacity(2_048);
+    for (key, hot) in &layer.profiles {
+        let place = key.0.to_le_bytes();
+        let sealing = RowKey::of(&hot.data_key);
+        let write = |into: &mut Vec<u8>| codec::encode_profile(&hot.profile, into);
+        sealing.seal(nonces, (Table::Profiles, &place), &mut row, write).map_err(refused)?;
+        profiles.insert(key.0, &row[..])?;
+    }
+    Ok(())
+}
+
+fn write_names(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
+    let mut aliases = transaction.open_table(ALIASES)?;
+    let mut others = transaction.open_table(HOLDERS)?;
+    for (hash, holders) in &layer.aliases {
+        if let Some(first) = holders.all().first() {
+            aliases.insert(hash.0, first.0)?;
+        }
+        match holders {
+            Holders::Several(_) => drop(others.insert(hash.0, &holders.write_others()[..])?),
+            Holders::One(_) if layer.unions.moved.contains(hash) => drop(others.remove(hash.0)?),
+            Holders::One(_) => {}
+        }
+    }
+    let mut names = transaction.open_table(NAMES)?;
+    for (item, name) in &layer.names {
+        names.insert(item.0, &**name)?;
+    }
+    Ok(())
+}
+
+fn write_events(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
+    let mut events = transaction.open_table(EVENTS)?;
+    let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
+    for (id, (content, at)) in &layer.events {
+        events.insert(id.0, (*content, at.0))?;
+        by_time.insert((at.0, id.0), ())?;
+    }
+    Ok(())
+}
+
+/// Forgets the oldest event ids, a bounded number of them.
+pub(super) fn forget_events(transaction: &WriteTransaction, before: Timestamp) -> Result<(), redb::Error> {
+    let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
+    let mut old = Vec::new();
+    for row in by_time.range(..(before.0, 0))?.take(FORGET_LEN_MAX) {
+        old.push(row?.0.value());
+    }
+    let mut events = transaction.open_table(EVENTS)?;
+    for at in old {
+        by_time.remove(at)?;
+        events.remove(at.1)?;
+    }
+    Ok(())
+}
+
+fn write_totals(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
+    let mut tallies = transaction.open_table(TALLIES)?;
+    for ((offer, channel), tally) in &layer.tallies.offers {
+        tallies.insert((offer.0, channel.0), counts_of(tally))?;
+    }
+    let mut budgets = transaction.open_table(BUDGETS)?;
+    for ((offer, bucket), count) in &layer.budgets {
+        budgets.insert((offer.0, *bucket), count)?;
+    }
+    let mut meta = transaction.open_table(META)?;
+    let all = &layer.tallies;
+    let totals = [
+        all.exposed[0] as i64,
+        all.exposed[1] as i64,
+        all.converted[0] as i64,
+        all.converted[1] as i64,
+        all.revenue[0],
+        all.revenue[1],
+    ];
+    for (total, name) in totals.into_iter().zip(TOTALS) {
+        meta.insert(name, total)?;
+    }
+    meta.insert("tallies_version", all.version as i64)?;
+    meta.insert("sequence", layer.sequence as i64)?;
+    Ok(())
+}
+
+fn counts_of(t: &Tally) -> Counts {
+    (t.eligible, t.decided, t.trials, t.positives, t.impressions, t.declines, t.revenue)
+}

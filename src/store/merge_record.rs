@@ -1,0 +1,116 @@
+//! What the log says of a change between customers. Whose it is stands in the
+//! clear, what led to it is sealed under the key of who lives on.
+
+use crate::domain::{CustomerKey, IdentityHash, MergeId};
+
+use super::{MergeCause, StoreError, codec, log::LogRecord, seal, seal::DataKey};
+
+/// First byte of a record.
+const VERSION: u8 = 1;
+
+/// What happened. Closed; the number is the one at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum CustomerChange {
+    /// Two customers became one.
+    Merge = 1,
+    /// That was taken back.
+    Undo = 2,
+}
+
+/// The public part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChangeHead {
+    pub change: CustomerChange,
+    /// Who lives on.
+    pub survivor: CustomerKey,
+    /// Who was taken in, or is a customer again.
+    pub absorbed: CustomerKey,
+}
+
+/// The sealed part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChangeBody {
+    pub id: MergeId,
+    pub cause: MergeCause,
+    pub reason: Box<str>,
+    /// The identities by which people were joined.
+    pub joined: Vec<IdentityHash>,
+}
+
+/// The payload.
+pub(super) fn encode(
+    head: ChangeHead,
+    body: &ChangeBody,
+    (key, sequence): (&DataKey, u64),
+) -> Result<Vec<u8>, StoreError> {
+    let mut payload = vec![VERSION];
+    let mut writer = codec::Writer::new(&mut payload);
+    writer.u8(head.change as u8);
+    writer.u128(head.survivor.0);
+    writer.u128(head.absorbed.0);
+    let public_bytes = payload.len();
+    let mut writer = codec::Writer::new(&mut payload);
+    writer.u128(body.id.0);
+    writer.u8(body.cause as u8);
+    writer.text(&body.reason);
+    writer.list(&body.joined, |w, hash| w.u128(hash.0));
+    seal::seal(key, sequence, &mut payload, public_bytes)?;
+    Ok(payload)
+}
+
+fn reader<'a>(record: &LogRecord<'a>) -> Result<(ChangeHead, &'a [u8]), StoreError> {
+    let mut reader = codec::Reader::new("customer record", record.payload);
+    reader.version(VERSION)?;
+    let change = reader.choice(1, &[CustomerChange::Merge, CustomerChange::Undo])?;
+    let survivor = CustomerKey(reader.u128()?);
+    let absorbed = CustomerKey(reader.u128()?);
+    Ok((ChangeHead { change, survivor, absorbed }, reader.rest()))
+}
+
+/// The public part.
+pub(super) fn head(record: &LogRecord<'_>) -> Result<ChangeHead, StoreError> {
+    Ok(reader(record)?.0)
+}
+
+/// The sealed part; `key` is that of who lives on.
+pub(super) fn body(record: &LogRecord<'_>, key: &DataKey) -> Result<ChangeBody, StoreError> {
+    let (_, sealed) = reader(record)?;
+    let public = &record.payload[..record.payload.len() - sealed.len()];
+    let plain = seal::open(key, record.sequence, public, sealed)?;
+    let mut reader = codec::Reader::new("customer record", &plain);
+    let id = MergeId(reader.u128()?);
+    let cause = reader.choice(1, &MergeCause::ALL)?;
+    let reason = reader.text()?.into();
+    let joined = reader.list(16, |r| r.u128().map(IdentityHash))?;
+    reader.end()?;
+    Ok(ChangeBody { id, cause, reason, joined })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Timestamp,
+        store::log::{Position, RecordKind},
+    };
+
+    #[test]
+    fn a_change_comes_back_with_the_right_key_only() {
+        let (key, other) = (DataKey([1; 32]), DataKey([2; 32]));
+        let head = ChangeHead { change: CustomerChange::Undo, survivor: CustomerKey(7), absorbed: CustomerKey(8) };
+        let body = ChangeBody {
+            id: MergeId(9),
+            cause: MergeCause::Requested,
+            reason: "the same person".into(),
+            joined: vec![IdentityHash(3)],
+        };
+        let payload = encode(head, &body, (&key, 5)).unwrap();
+        let position = Position { segment: 1, offset: 0 };
+        let record =
+            LogRecord { sequence: 5, time: Timestamp(0), kind: RecordKind::Customer, payload: &payload, position };
+        assert_eq!(super::head(&record).unwrap(), head);
+        assert_eq!(super::body(&record, &key).unwrap(), body);
+        assert!(super::body(&record, &other).is_err());
+    }
+}
