@@ -46,6 +46,8 @@ ci: ## what every change must pass
 
 full-bench: ## benchmark the pipeline, the rules and their loading, built as for a package
 	$(CARGO) bench --locked --profile dist --bench decide
+	$(CARGO) bench --locked --profile dist --bench profile
+	$(CARGO) bench --locked --profile dist --bench profile -- million
 	$(CARGO) bench --locked --profile dist --features compare --bench rules
 	$(CARGO) bench --locked --profile dist --bench load -- 10000 5
 
@@ -64,8 +66,9 @@ full-service: ## measure the service against an echo, every run of benches/READM
 full-sample: ## build the sample again: make full-sample FROM=online_retail.parquet
 	python3 examples/retail/build.py $(FROM)
 
-full-retail: ## analyse every row of Online Retail and compare with the recorded reference, as built for a package
+full-retail: ## analyse and import every row of Online Retail, compare with the recorded reference and the slow way
 	$(CARGO) test --locked --release --test it analyze::
+	RETAIL_EVERY=1 $(CARGO) test --locked --release --test it retail:: -- --nocapture
 
 full-oracle: ## compare a million evaluations of conditions with the cel interpreter
 	ORACLE_EVALUATIONS=1000000 $(CARGO) test --locked --release --lib agree_with_the_reference -- --nocapture

@@ -27,10 +27,13 @@ mod histogram;
 mod statistics;
 
 use baseline::{Baseline, agree};
-use counting::allocations;
+use counting::{Counting, allocations};
 use generator::{ANY_AGE_YEARS, SplitMix64};
 use histogram::Histogram;
 use statistics::Quartiles;
+
+#[global_allocator]
+static ALLOCATOR: Counting<std::alloc::System> = Counting(std::alloc::System);
 
 /// Offers, and the years of age that each is for: a third and a twentieth of
 /// the customers.
@@ -234,6 +237,7 @@ fn profile(number: usize, offers: usize) -> anyhow::Result<Profile> {
         .map(|n| {
             let at = NOW.plus_us(-DAY_US * (n as i64 + 1));
             Interaction {
+                record: Default::default(),
                 decision: DecisionId::new(at.millis() as u64, n as u128),
                 offer: OfferId::of(&format!("offer_{:04}", rng.below(offers as u64))),
                 channel: ChannelId::of("web"),

@@ -30,11 +30,14 @@ mod statistics;
 mod tree;
 
 use book::{MISSING, NOW, Offer, Person, Shape};
-use counting::allocations;
+use counting::{Counting, allocations};
 use generator::{SEED, SplitMix64};
 use histogram::Histogram;
 use interpreter::{Interpreter, context};
 use statistics::Quartiles;
+
+#[global_allocator]
+static ALLOCATOR: Counting<std::alloc::System> = Counting(std::alloc::System);
 
 /// Customers that ask in turn.
 const CUSTOMERS: usize = 256;

@@ -334,6 +334,7 @@ impl Person {
             profile: &self.profile,
             request,
             now: NOW,
+            record: None,
         }
     }
 }
@@ -341,6 +342,7 @@ impl Person {
 pub fn compile(text: &str, schema: &Schema) -> Result<Condition, String> {
     let segments = HashMap::new();
     let env = CompileEnv {
+        each: None,
         schema,
         currency: Currency { code: *b"GBP", minor_digits: 2 },
         segments: &segments,

@@ -42,8 +42,8 @@ fuzz_target!(|data: &[u8]| {
     let now = Timestamp(1_300_000_000_000_000);
     let (nobody, missing) = (Request::default(), vec![Cell::Missing; schema.attributes.len()]);
     let (somebody, cells) = known(schema, data);
-    let nobody = Facts { cells: &missing, schema, profile: &profile, request: &nobody, now };
-    let somebody = Facts { cells: &cells, schema, profile: &profile, request: &somebody, now };
+    let nobody = Facts { cells: &missing, schema, profile: &profile, request: &nobody, now, record: None };
+    let somebody = Facts { cells: &cells, schema, profile: &profile, request: &somebody, now, record: None };
     if let Ok(expression) = vocabulary.expression("expr", text) {
         expression.answer(&nobody);
         expression.answer(&somebody);

@@ -78,7 +78,8 @@ impl App {
     fn silence(&self, snapshot: &Snapshot, profile: &Profile, (due, at): (&Due, Timestamp)) -> Option<Submission> {
         let rules = &snapshot.ruleset;
         let is_it = |i: &&crate::domain::Interaction| {
-            i.decision == due.decision && i.offer == due.offer && i.channel == due.channel
+            (i.decision, i.offer, i.channel) == (due.decision, due.offer, due.channel)
+                && self.store.is_of_record(due, i.record)
         };
         let interaction = profile.interactions.iter().find(is_it)?;
         let channel = rules.channel_slots.get(&due.channel).map(|slot| rules.channel(*slot));
@@ -90,6 +91,7 @@ impl App {
             customer: Some(profile.key),
             offer: due.offer,
             channel: due.channel,
+            record: interaction.record,
             expires_at: at,
         };
         let kind = EventKind::Outcome {

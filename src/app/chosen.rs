@@ -31,6 +31,7 @@ pub(super) fn winners(snapshot: &Snapshot, ranking: &Ranking, now: Timestamp) ->
                 placement: at as u16,
                 offer: offer.id,
                 channel: channel.id,
+                record: winner.record.1,
                 net_priority: winner.factors.net_priority as f32,
                 probability: winner.factors.choice_probability as f32,
                 counts_now: channel.counts_on.has(crate::domain::OutcomeType::Decided),

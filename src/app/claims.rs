@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     decide::{self, Ranking, Snapshot},
-    domain::{DecisionId, OfferSlot, Profile, Reservation, Timestamp},
+    domain::{DecisionId, OfferSlot, Profile, RecordRef, Reservation, Timestamp},
     rules::Offer,
     store::{
         HotProfile,
@@ -21,8 +21,8 @@ const READ_AGAIN_MAX: usize = 4;
 pub(super) enum Claimed {
     /// Every winner has what it needs.
     All,
-    /// These offers were refused; nothing is held.
-    Refused(Vec<OfferSlot>),
+    /// These offers were refused, for a record or altogether; nothing is held.
+    Refused(Vec<(OfferSlot, RecordRef)>),
 }
 
 impl App {
@@ -64,11 +64,11 @@ impl App {
             let (offer, channel) = (ruleset.offer(winner.offer), ruleset.channel(winner.channel));
             let Some(claim) = budget_claim(snapshot, offer, now) else { continue };
             let held_until = winner.starts_at(now).plus_us(channel.reserve_us);
-            if self.store.ledger().claim_budget(&claim, decision, now, held_until) {
+            if self.store.ledger().claim_budget(&claim, (decision, winner.record.1), now, held_until) {
                 held.push(offer);
             } else {
                 self.give_back(&held, decision);
-                return Claimed::Refused(vec![offer.slot]);
+                return Claimed::Refused(vec![(offer.slot, RecordRef::NONE)]);
             }
         }
         let refused = match customer {
@@ -84,7 +84,7 @@ impl App {
 
     fn give_back(&self, held: &[&Offer], decision: DecisionId) {
         for offer in held {
-            self.store.ledger().release(None, decision, offer.id);
+            self.store.ledger().release(None, decision, (offer.id, None));
         }
     }
 
@@ -94,7 +94,7 @@ impl App {
         profile: &Profile,
         ranking: &Ranking,
         (decision, now): (DecisionId, Timestamp),
-    ) -> Vec<OfferSlot> {
+    ) -> Vec<(OfferSlot, RecordRef)> {
         let ruleset = &snapshot.ruleset;
         let limited = |w: &&decide::Winner| {
             decide::limits::is_limited(profile, ruleset.offer(w.offer), ruleset.channel(w.channel))
@@ -117,7 +117,7 @@ impl App {
                 break;
             }
         }
-        ranking.winners.iter().filter(limited).map(|w| ruleset.offer(w.offer).slot).collect()
+        ranking.winners.iter().filter(limited).map(|w| (w.offer, w.record.1)).collect()
     }
 }
 
@@ -127,7 +127,7 @@ fn limited_claims(
     ranking: &Ranking,
     open: &[Reservation],
     (decision, now): (DecisionId, Timestamp),
-) -> (Vec<Reservation>, Vec<OfferSlot>) {
+) -> (Vec<Reservation>, Vec<(OfferSlot, RecordRef)>) {
     let ruleset = &snapshot.ruleset;
     let limited =
         |w: &&decide::Winner| decide::limits::is_limited(profile, ruleset.offer(w.offer), ruleset.channel(w.channel));
@@ -136,18 +136,19 @@ fn limited_claims(
     let mut claimed = Vec::new();
     for winner in ranking.winners.iter().filter(limited) {
         let (offer, channel) = (ruleset.offer(winner.offer), ruleset.channel(winner.channel));
-        if decide::limits::has_room(ruleset, profile, &all, (offer, channel), (decision, now)) {
+        if decide::limits::has_room(ruleset, profile, &all, (offer, channel, winner.record.1), (decision, now)) {
             let reservation = Reservation {
                 decision,
                 offer: offer.id,
                 channel: channel.id,
+                record: winner.record.1,
                 at: now,
                 expires_at: winner.starts_at(now).plus_us(channel.reserve_us),
             };
             all.push(reservation);
             claimed.push(reservation);
         } else {
-            refused.push(offer.slot);
+            refused.push((offer.slot, winner.record.1));
         }
     }
     if refused.is_empty() { (claimed, refused) } else { (Vec::new(), refused) }

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::{
-    decide::{self, Snapshot},
+    customer::permissions,
+    decide::{self, FactReader, Snapshot},
     domain::{
-        AttrId, AttributeSource, Consent, Event, EventId, EventKind, Facts, Identity, Match, Profile, Request,
-        Timestamp, Value,
+        AttrId, AttributeSource, Cells, Consent, Event, EventId, EventKind, Facts, Identity, Match, PageConsent,
+        Profile, Request, Timestamp, Value,
         profile::{Preference, RecordChange},
     },
-    rules::Truth,
     store::{HotProfile, LeftOut, Receipt, ReceiptStatus, Resolved, Strength, Submission, Target},
 };
 
-use super::{App, AppError, CustomerView, UpsertInput, Upserted, token};
+use super::{
+    App, AppError, CustomerView, UpsertInput, Upserted,
+    population::{Person, unasked},
+    record::CLAMPED,
+    token,
+};
 
 impl App {
     /// The one view of a customer, as a caller may see it.
@@ -59,20 +64,37 @@ impl App {
             profile,
             request: &request,
             now,
+            record: None,
         };
         let read = |wanted: fn(&AttributeSource) -> bool| -> Vec<(Arc<str>, Value)> {
             let defs = ruleset.schema.attributes.iter().filter(|d| wanted(&d.source));
             defs.filter_map(|d| Some((Arc::clone(&d.name), facts.get(d.slot).to_value()?))).collect()
         };
-        let segments = ruleset.segments.iter().filter(|s| s.condition.truth(&facts) == Truth::True);
+        let segments = self.segments_of(snapshot, profile, now);
         CustomerView {
             profile: profile.clone(),
             attributes: read(|s| matches!(s, AttributeSource::Stored)),
             traits: read(|s| matches!(s, AttributeSource::Trait(_))),
-            segments: segments.map(|s| Arc::clone(&s.name)).collect(),
+            segments,
             holdout: decide::in_holdout(ruleset, profile.arm_key),
             consistency_token: token::of_version(Some(profile.version)),
         }
+    }
+
+    /// The segments that decisions see the customer in, and that are counted:
+    /// behaviour counts only with consent, though the view shows it.
+    fn segments_of(&self, snapshot: &Snapshot, profile: &Profile, now: Timestamp) -> Vec<Arc<str>> {
+        let ruleset = &snapshot.ruleset;
+        let reads = ruleset.segments.iter().flat_map(|segment| segment.condition.reads());
+        let reader = FactReader::only(&ruleset.schema, reads).with_base(Arc::clone(&snapshot.base));
+        let request = unasked();
+        let profiling = permissions::profiling(profile, PageConsent::default());
+        let person = Person { profile, request: &request, now, profiling, missing: &[] };
+        let mut cells = Cells::default();
+        person.fill(&reader, &ruleset.schema, &mut cells);
+        let facts = Facts { cells: &cells.list, derived: &cells.derived, ..person.facts(&ruleset.schema) };
+        let inside = ruleset.segments.iter().filter(|segment| segment.condition.holds(&facts));
+        inside.map(|segment| Arc::clone(&segment.name)).collect()
     }
 
     /// Sets attributes, consents, wishes and records; creates the customer when nobody has the
@@ -84,6 +106,15 @@ impl App {
     pub async fn upsert(&self, input: UpsertInput) -> Result<Upserted, AppError> {
         self.check_records(&input).await?;
         let now = self.clock.now();
+        let warnings = self.told_of_times(&input);
+        let content = content_of(&Content {
+            identities: &input.identities,
+            attributes: &input.attributes,
+            at: input.at,
+            consents: &input.consents,
+            preferences: &input.preferences,
+            records: &input.records,
+        });
         let at = input.at.map_or(now, |t| t.min(now));
         let consents: Vec<Consent> = input
             .consents
@@ -93,13 +124,6 @@ impl App {
         // what the person said about being contacted must survive the power
         let spoke = !consents.is_empty() || !input.preferences.is_empty();
         let strength = if spoke { Strength::Disk } else { Strength::Process };
-        let content = content_of(&Content {
-            attributes: &input.attributes,
-            at: input.at,
-            consents: &consents,
-            preferences: &input.preferences,
-            records: &input.records,
-        });
         let kind = EventKind::Upsert {
             attributes: input.attributes,
             consents,
@@ -107,14 +131,29 @@ impl App {
             records: input.records,
         };
         if input.validate_only {
-            return self.validated(&input.identities, strength).await;
+            let validated = self.validated(&input.identities, strength).await?;
+            return Ok(Upserted { warnings, ..validated });
         }
-        self.write(Write { identities: input.identities, request_id: &input.request_id, at, kind, content, strength })
-            .await
+        let write = Write { identities: input.identities, request_id: &input.request_id, at, kind, content, strength };
+        let mut upserted = self.write(write).await?;
+        upserted.warnings.extend(warnings);
+        Ok(upserted)
     }
 
-    /// Checks that no list would hold more records than its declaration allows, as
-    /// far as the customer is known now.
+    /// Notes on times that are set to now because they are in the future.
+    fn told_of_times(&self, input: &UpsertInput) -> Vec<String> {
+        let early = |at: &Timestamp| self.is_clamped(*at);
+        let mut warnings: Vec<String> = input.at.filter(early).map(|_| CLAMPED.to_owned()).into_iter().collect();
+        let consents = input.consents.iter().filter(|consent| early(&consent.at)).count();
+        if consents > 0 {
+            warnings.push(format!("of {consents} consents {CLAMPED}"));
+        }
+        warnings
+    }
+
+    /// Checks that no list gets more records than its declaration allows, as far as
+    /// the customer is known now. One that has more already (a merge, a smaller
+    /// `max`) may still be changed and shortened.
     async fn check_records(&self, input: &UpsertInput) -> Result<(), AppError> {
         if input.records.is_empty() {
             return Ok(());
@@ -127,10 +166,10 @@ impl App {
         let snapshot = self.current();
         for def in &snapshot.ruleset.schema.records {
             let changed = |key: &str| input.records.iter().any(|c| c.list == def.id && *c.key == *key);
-            let kept = stored.iter().map(|s| &s.change).filter(|c| c.list == def.id && !changed(&c.key));
-            let set = input.records.iter().filter(|c| c.list == def.id);
-            let len = kept.chain(set).filter(|c| c.fields.is_some()).count();
-            if len > usize::from(def.max) {
+            let held = || stored.iter().map(|s| &s.change).filter(|c| c.list == def.id && c.fields.is_some());
+            let set = input.records.iter().filter(|c| c.list == def.id && c.fields.is_some());
+            let len = held().filter(|c| !changed(&c.key)).chain(set).count();
+            if len > usize::from(def.max) && len > held().count() {
                 let why = format!("would make {len} `{}`: at most {} are kept; remove some", def.name, def.max);
                 return Err(AppError::invalid("records", why));
             }
@@ -190,9 +229,10 @@ struct Write<'a> {
     strength: Strength,
 }
 
-/// What an upsert sets.
+/// What an upsert sets, and for whom, as it was given.
 #[derive(Clone, Copy, Default)]
 struct Content<'a> {
+    identities: &'a [Identity],
     attributes: &'a [(AttrId, Option<Value>)],
     at: Option<Timestamp>,
     consents: &'a [Consent],
@@ -200,14 +240,16 @@ struct Content<'a> {
     records: &'a [RecordChange],
 }
 
-/// The hash of what is set, in whatever order, without the times of consents,
-/// which the service may have filled in.
+/// The hash of what is set and for whom, in whatever order. Times that the service
+/// fills in are no part of it: a consent without one has the zero time here.
 fn content_of(content: &Content<'_>) -> u64 {
-    let Content { attributes, at, consents, preferences, records } = *content;
+    let Content { identities, attributes, at, consents, preferences, records } = *content;
+    let mut who: Vec<u128> = identities.iter().map(|identity| identity.hash.0).collect();
+    who.sort_unstable();
+    who.dedup();
     let mut attributes: Vec<&(AttrId, Option<Value>)> = attributes.iter().collect();
     attributes.sort_by_key(|(id, _)| *id);
-    let plain = |c: &Consent| format!("{:?}{:?}{:?}{:?}{:?}", c.channel, c.purpose, c.permission, c.source, c.proof);
-    let mut consents: Vec<String> = consents.iter().map(plain).collect();
+    let mut consents: Vec<String> = consents.iter().map(|consent| format!("{consent:?}")).collect();
     consents.sort_unstable();
     let mut records: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
     records.sort_unstable();
@@ -216,7 +258,7 @@ fn content_of(content: &Content<'_>) -> u64 {
     } else {
         format!("{preferences:?}{records:?}")
     };
-    xxh3_64(format!("{attributes:?}{at:?}{consents:?}{beside}").as_bytes())
+    xxh3_64(format!("{who:?}{attributes:?}{at:?}{consents:?}{beside}").as_bytes())
 }
 
 fn upserted(
@@ -257,7 +299,7 @@ pub(super) fn matched_of(resolved: Resolved, has_identities: bool) -> Match {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ConsentPurpose, Permission};
+    use crate::domain::{ConsentPurpose, IdentityHash, IdentityTypeId, Permission, Sharing};
 
     #[test]
     fn the_same_upsert_has_the_same_content() {
@@ -272,9 +314,10 @@ mod tests {
         let purposes = [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling];
         let of_consents = |consents: &[Consent]| content_of(&Content { consents, ..Content::default() });
         let first = of_consents(&purposes.map(|p| consent(p, 1)));
-        for at in 2..50 {
-            assert_eq!(of_consents(&purposes.map(|p| consent(p, at))), first);
-        }
+        let mut turned = purposes.map(|p| consent(p, 1));
+        turned.reverse();
+        assert_eq!(of_consents(&turned), first);
+        assert_ne!(of_consents(&purposes.map(|p| consent(p, 2))), first, "the time that was given");
         assert_ne!(of_consents(&[consent(ConsentPurpose::Service, 1)]), first);
         let (one, two) = ((AttrId(1), Some(Value::Int(1))), (AttrId(2), None));
         let of = |attributes: &[(AttrId, Option<Value>)]| content_of(&Content { attributes, ..Content::default() });
@@ -284,5 +327,14 @@ mod tests {
             content_of(&Content { preferences, ..Content::default() })
         };
         assert_ne!(wish(1), wish(2));
+        let person = |hash| Identity {
+            kind: IdentityTypeId::of("customer_id"),
+            value: "x".into(),
+            hash: IdentityHash(hash),
+            sharing: Sharing::Unique,
+        };
+        let of = |identities: &[Identity]| content_of(&Content { identities, ..Content::default() });
+        assert_eq!(of(&[person(1), person(2)]), of(&[person(2), person(1)]));
+        assert_ne!(of(&[person(1)]), of(&[person(2)]), "another customer");
     }
 }

@@ -12,10 +12,10 @@ use smallvec::SmallVec;
 use crate::{
     decide::{self, Composed, Denied, Inputs, Ranking, Scratch, Snapshot},
     domain::{
-        Decision, DecisionId, Degraded, Intent, OfferId, OfferSlot, PlacementId, Profile, Reason, Request, Reservation,
-        Timestamp,
+        Decision, DecisionId, Degraded, Intent, OfferSlot, PlacementId, Profile, Reason, RecordRef, Request,
+        Reservation, Timestamp,
     },
-    store::{DecisionRecord, PairTable},
+    store::{DecisionRecord, DeniedRecord, PairTable},
     telemetry::Class,
 };
 
@@ -53,8 +53,8 @@ pub(super) struct Question<'a> {
     pub snapshot: &'a Snapshot,
     /// The question.
     pub request: Request,
-    /// Offers shown before that keep their order.
-    pub keep_order: &'a [OfferSlot],
+    /// Offers shown before that keep their order, and the record that each spoke of.
+    pub keep_order: &'a [(OfferSlot, RecordRef)],
     /// What it counts as.
     pub class: Class,
 }
@@ -78,7 +78,8 @@ impl App {
         let ticket = Ticket::of_question(&request_id, digest::request(&request));
         let entry = self.take_ticket(&ticket, &request_id)?;
         let intent = request.intent;
-        let fresh = async { Ok(Answer::of(Arc::new(self.answer(question(request)).await), intent)) };
+        let about = request.identities.iter().map(|one| one.hash).collect();
+        let fresh = async { Ok(Answer::of(Arc::new(self.answer(question(request)).await), intent, about)) };
         // boxed, so that the usual way does not carry the size of this one
         Box::pin(self.once(&ticket, &entry, fresh)).await
     }
@@ -100,8 +101,13 @@ impl App {
         entry: &Arc<Entry>,
         fresh: impl Future<Output = Result<Answer, AppError>>,
     ) -> Result<Arc<Decision>, AppError> {
-        match entry.answer.get_or_try_init(|| fresh).await {
-            Ok(Answer::Kept(decision) | Answer::Unlogged(decision)) => Ok(Arc::clone(decision)),
+        let erasures = self.request_ids.erasures();
+        let answer = entry.answer.get_or_try_init(|| fresh).await;
+        if self.request_ids.erasures() != erasures {
+            self.request_ids.let_go(ticket, entry);
+        }
+        match answer {
+            Ok(Answer::Kept(decision) | Answer::Unlogged(decision, _)) => Ok(Arc::clone(decision)),
             Ok(Answer::Logged(id)) => self.replay_answer(*id).await,
             Err(error) => {
                 self.request_ids.forget(ticket, entry);
@@ -264,14 +270,16 @@ impl Round<'_> {
         match self.app.claim_winners(self.question.snapshot, self.customer(), ranking, (self.id, self.now)) {
             Claimed::All => Vec::new(),
             Claimed::Refused(offers) => {
-                offers.into_iter().map(|offer| Denied { offer, reason: Reason::ClaimRefused }).collect()
+                let denied = |(offer, record)| Denied { offer, record, reason: Reason::ClaimRefused };
+                offers.into_iter().map(denied).collect()
             }
         }
     }
 
     fn everything(&self) -> DeniedList {
         let offers = self.question.snapshot.ruleset.offers.iter();
-        offers.map(|o| Denied { offer: o.slot, reason: Reason::ClaimRefused }).collect()
+        let denied = |slot| Denied { offer: slot, record: RecordRef::NONE, reason: Reason::ClaimRefused };
+        offers.map(|o| denied(o.slot)).collect()
     }
 
     fn customer(&self) -> Option<&Profile> {
@@ -294,6 +302,7 @@ impl Round<'_> {
         let ruleset = &self.question.snapshot.ruleset;
         let exposed = self.exposure(ranking);
         let offer_id = |slot: &OfferSlot| ruleset.offer(*slot).id;
+        let denied_record = |d: &Denied| DeniedRecord { offer: offer_id(&d.offer), record: d.record, reason: d.reason };
         let eligible = chosen::eligible(ruleset, ranking, &mut worker.pairs);
         let record = Box::new(DecisionRecord {
             id: self.id,
@@ -304,8 +313,8 @@ impl Round<'_> {
             signing_key: self.app.keys.signing_key(),
             reservations: worker.reservations.clone(),
             exhausted: worker.exhausted.iter().map(offer_id).collect(),
-            denied: denied.iter().map(|d| (offer_id(&d.offer), d.reason)).collect(),
-            keep_order: self.question.keep_order.iter().map(offer_id).collect::<Vec<OfferId>>(),
+            denied: denied.iter().map(denied_record).collect(),
+            keep_order: self.question.keep_order.iter().map(|kept| (offer_id(&kept.0), kept.1)).collect(),
             degraded: self.gathered.degraded,
             consistency_token: self.token.into_boxed_str(),
             public_url: Arc::clone(self.app.keys.public_url()),

@@ -173,6 +173,7 @@ impl Digest {
             self.number(time.map_or(u64::MAX, |t| t.0 as u64));
         }
         self.text(&p.name);
+        self.record(&p.record_key);
         if let Some(agent) = &p.agent {
             for text in [&agent.talk_track, &agent.reason, &agent.accept_label, &agent.decline_label] {
                 self.text(text);
@@ -188,6 +189,13 @@ impl Digest {
             out.number(c.reason as u64);
             out.float(c.net_priority);
         });
+    }
+
+    /// The key of a record; what speaks of none has the digest it always had.
+    fn record(&mut self, key: &str) {
+        if !key.is_empty() {
+            self.text(key);
+        }
     }
 
     fn factors(&mut self, f: &Factors) {
@@ -218,6 +226,7 @@ impl Digest {
             out.number(v.stage as u64);
             out.number(v.reason.map_or(0, |r| r as u64));
             out.text(&v.detail);
+            out.record(&v.record_key);
             if let Some(factors) = &v.factors {
                 out.factors(factors);
             }

@@ -8,8 +8,11 @@
 pub mod stream_ids;
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use dashmap::{DashMap, Entry as Slot};
@@ -17,7 +20,7 @@ use metrics::Counter;
 use tokio::sync::OnceCell;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::{Decision, DecisionId, Degraded, Intent, Request, Timestamp, time::SECOND_US};
+use crate::domain::{Decision, DecisionId, Degraded, IdentityHash, Intent, Request, Timestamp, time::SECOND_US};
 
 use super::digest;
 
@@ -109,6 +112,9 @@ pub struct RequestIds {
     ages: Mutex<Ages>,
     bounds: Bounds,
     forgotten: Counter,
+    /// Erasures so far: an answer that was under way during one may be made of
+    /// what was erased.
+    erasures: AtomicU64,
 }
 
 /// How many are remembered.
@@ -144,23 +150,34 @@ pub struct Entry {
     pub answer: OnceCell<Answer>,
 }
 
+impl Entry {
+    /// The same, to be replayed from the log; `None` when the log does not have
+    /// the answer, or when that is how it is.
+    fn logged(&self) -> Option<Self> {
+        let Some(Answer::Kept(decision)) = self.answer.get() else { return None };
+        let answer = OnceCell::new_with(Some(Answer::Logged(decision.id)));
+        Some(Self { body: self.body, at: self.at, answer })
+    }
+}
+
 /// What was answered.
 #[derive(Clone)]
 pub enum Answer {
     /// The answer itself; the log has it too.
     Kept(Arc<Decision>),
-    /// The answer itself; the log does not have it.
-    Unlogged(Arc<Decision>),
+    /// The answer itself; the log does not have it. With the identities that the
+    /// question named.
+    Unlogged(Arc<Decision>, Box<[IdentityHash]>),
     /// The decision to replay.
     Logged(DecisionId),
 }
 
 impl Answer {
-    /// A fresh answer to a question of an intent.
-    pub fn of(decision: Arc<Decision>, intent: Intent) -> Self {
+    /// A fresh answer to a question of an intent that named these identities.
+    pub fn of(decision: Arc<Decision>, intent: Intent, about: Box<[IdentityHash]>) -> Self {
         match intent {
             Intent::Present if !decision.degraded.has(Degraded::LogUnavailable) => Answer::Kept(decision),
-            Intent::Present | Intent::Preview => Answer::Unlogged(decision),
+            Intent::Present | Intent::Preview => Answer::Unlogged(decision, about),
         }
     }
 }
@@ -169,7 +186,7 @@ impl RequestIds {
     /// None yet; `forgotten` counts ids that had to go early.
     pub fn new(forgotten: Counter) -> Self {
         let bounds = Bounds { entries: ENTRIES_MAX, unlogged: UNLOGGED_MAX };
-        Self { entries: DashMap::new(), ages: Mutex::default(), bounds, forgotten }
+        Self { entries: DashMap::new(), ages: Mutex::default(), bounds, forgotten, erasures: AtomicU64::new(0) }
     }
 
     /// The entry of an id, made when there is none that is young enough.
@@ -206,16 +223,40 @@ impl RequestIds {
         self.entries.remove_if(&ticket.key, |_, known| Arc::ptr_eq(known, entry) && !known.answer.initialized());
     }
 
-    /// Lets go of every answer itself: they are replayed from the log from now
-    /// on. Those that the log does not have are made anew when asked for again.
-    pub fn forget_answers(&self) {
-        self.entries.retain(|_, entry| !matches!(entry.answer.get(), Some(Answer::Unlogged(_))));
+    /// How many erasures there were: read it before an answer is begun.
+    pub fn erasures(&self) -> u64 {
+        self.erasures.load(SeqCst)
+    }
+
+    /// After an erasure of who had these identities: lets go of every answer that
+    /// the log has, it is replayed from there from now on; and of those that it
+    /// does not have, as far as they may be of the erased. They are made anew
+    /// when asked for again.
+    pub fn forget_answers(&self, erased: &HashSet<IdentityHash>) {
+        // INVARIANT: before the look at what is kept: an answer that is kept after
+        // it is let go of by who made it
+        self.erasures.fetch_add(1, SeqCst);
+        let others = |about: &[IdentityHash]| !about.is_empty() && !about.iter().any(|hash| erased.contains(hash));
+        self.entries.retain(|_, entry| match entry.answer.get() {
+            Some(Answer::Unlogged(_, about)) => others(about),
+            _ => true,
+        });
         for mut entry in self.entries.iter_mut() {
-            if let Some(Answer::Kept(decision)) = entry.answer.get() {
-                let answer = OnceCell::new_with(Some(Answer::Logged(decision.id)));
-                let logged = Entry { body: entry.body, at: entry.at, answer };
+            if let Some(logged) = entry.logged() {
                 *entry = Arc::new(logged);
             }
+        }
+    }
+
+    /// Lets go of an answer that was made while somebody was erased.
+    pub fn let_go(&self, ticket: &Ticket, entry: &Arc<Entry>) {
+        let same = |known: &Arc<Entry>| Arc::ptr_eq(known, entry);
+        if let Some(logged) = entry.logged() {
+            if let Some(mut known) = self.entries.get_mut(&ticket.key).filter(|known| same(known)) {
+                *known = Arc::new(logged);
+            }
+        } else if let Some(Answer::Unlogged(..)) = entry.answer.get() {
+            self.entries.remove_if(&ticket.key, |_, known| same(known));
         }
     }
 
@@ -241,13 +282,14 @@ impl RequestIds {
     fn settle(&self, ages: &mut Ages, aged: Aged) {
         let Some(mut entry) = self.entries.get_mut(&aged.key).filter(|entry| entry.at == aged.at) else { return };
         match entry.answer.get() {
-            Some(Answer::Kept(decision)) => {
-                let answer = OnceCell::new_with(Some(Answer::Logged(decision.id)));
-                *entry = Arc::new(Entry { body: entry.body, at: entry.at, answer });
+            Some(Answer::Kept(_)) => {
+                if let Some(logged) = entry.logged() {
+                    *entry = Arc::new(logged);
+                }
                 ages.logged.push_back(aged);
             }
             Some(Answer::Logged(_)) => ages.logged.push_back(aged),
-            Some(Answer::Unlogged(_)) | None => ages.unlogged.push_back(aged),
+            Some(Answer::Unlogged(..)) | None => ages.unlogged.push_back(aged),
         }
     }
 
@@ -277,15 +319,26 @@ mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp(1_700_000_000_000_000);
+    const ANN: IdentityHash = IdentityHash(1);
+    const BOB: IdentityHash = IdentityHash(2);
 
     fn ids(entries: usize, unlogged: usize) -> RequestIds {
         RequestIds { bounds: Bounds { entries, unlogged }, ..RequestIds::new(Counter::noop()) }
     }
 
     fn answered(ids: &RequestIds, name: &str, now: Timestamp, intent: Intent) -> Arc<Entry> {
+        answered_about(ids, name, (now, intent), &[ANN])
+    }
+
+    fn answered_about(
+        ids: &RequestIds,
+        name: &str,
+        (now, intent): (Timestamp, Intent),
+        about: &[IdentityHash],
+    ) -> Arc<Entry> {
         let entry = ids.entry(&Ticket::of_question(name, 1), now).unwrap();
         let decision = Arc::new(crate::grpc::convert::tests::answered());
-        assert!(entry.answer.set(Answer::of(decision, intent)).is_ok());
+        assert!(entry.answer.set(Answer::of(decision, intent, about.into())).is_ok());
         entry
     }
 
@@ -293,7 +346,7 @@ mod tests {
         match ids.entry(&Ticket::of_question(name, 1), now).unwrap().answer.get() {
             None => "none",
             Some(Answer::Kept(_)) => "kept",
-            Some(Answer::Unlogged(_)) => "unlogged",
+            Some(Answer::Unlogged(..)) => "unlogged",
             Some(Answer::Logged(_)) => "logged",
         }
     }
@@ -314,15 +367,37 @@ mod tests {
     }
 
     #[test]
-    fn after_an_erasure_no_answer_itself_is_kept() {
+    fn after_an_erasure_no_answer_of_the_erased_is_kept() {
         let ids = ids(100, 100);
         answered(&ids, "present", START, Intent::Present);
         answered(&ids, "preview", START, Intent::Preview);
-        ids.forget_answers();
-        assert_eq!((kind(&ids, "present", START), kind(&ids, "preview", START)), ("logged", "none"));
+        answered_about(&ids, "both", (START, Intent::Preview), &[BOB, ANN]);
+        answered_about(&ids, "nobody", (START, Intent::Preview), &[]);
+        answered_about(&ids, "other", (START, Intent::Preview), &[BOB]);
+        ids.forget_answers(&HashSet::from([ANN]));
+        assert_eq!(kind(&ids, "present", START), "logged");
+        for name in ["preview", "both", "nobody"] {
+            assert_eq!(kind(&ids, name, START), "none", "{name}");
+        }
+        assert_eq!(kind(&ids, "other", START), "unlogged");
         // the queues of ages still fit
         answered(&ids, "next", START.plus_us(KEPT_US + 1), Intent::Present);
         assert_eq!(kind(&ids, "present", START.plus_us(KEPT_US + 1)), "logged");
+    }
+
+    #[test]
+    fn an_answer_that_was_under_way_during_an_erasure_is_let_go() {
+        let ids = ids(100, 100);
+        for (name, intent, after) in [("preview", Intent::Preview, "none"), ("present", Intent::Present, "logged")] {
+            let before = ids.erasures();
+            let ticket = Ticket::of_question(name, 1);
+            ids.entry(&ticket, START).unwrap();
+            ids.forget_answers(&HashSet::from([ANN]));
+            assert_ne!(ids.erasures(), before);
+            let entry = answered(&ids, name, START, intent);
+            ids.let_go(&ticket, &entry);
+            assert_eq!(kind(&ids, name, START), after);
+        }
     }
 
     #[test]

@@ -192,7 +192,10 @@ fn email(value: &str) -> Result<String, String> {
 }
 
 fn phone(value: &str) -> Result<String, String> {
-    let bare: String = value.chars().filter(|c| !matches!(c, ' ' | '.' | '-' | '(' | ')')).collect();
+    let spaced: String = value.chars().filter(|c| !matches!(c, ' ' | '.' | '-')).collect();
+    // who calls from abroad leaves out the 0 of `+44 (0)770`
+    let spaced = if spaced.starts_with('+') { spaced.replacen("(0)", "", 1) } else { spaced };
+    let bare: String = spaced.chars().filter(|c| !matches!(c, '(' | ')')).collect();
     let digits = bare.strip_prefix('+').unwrap_or("");
     let plausible = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     if plausible && !digits.starts_with('0') {
@@ -214,7 +217,9 @@ mod tests {
             assert!(email(bad).is_err(), "{bad}");
         }
         let phone = |v| normalise(IdentityFormat::Phone, v);
-        assert_eq!(phone("+44 (7700) 900-123").as_deref(), Ok("+447700900123"));
+        for same in ["+44 (7700) 900-123", "+44 (0)7700 900123", "+44(0) 7700.900.123", "+44 ( 0 ) 7700 900123"] {
+            assert_eq!(phone(same).as_deref(), Ok("+447700900123"), "{same}");
+        }
         for bad in ["07700900123", "+44", "+0123456789", "+44770090012x", "+1234567890123456"] {
             assert!(phone(bad).is_err(), "{bad}");
         }

@@ -144,6 +144,7 @@ fn told(schema: &Schema, left_out: &LeftOut) -> String {
         NotLinked::Absorbed => "too many customers would have become one",
         NotLinked::Parted => "their merge was taken back; merge them by a call of its own, if they are one",
         NotLinked::Several => "several customers have it",
+        NotLinked::Erased => "who had it was erased after this happened",
     };
     format!("the `{name}` is another customer's and was left out, nobody was merged: {why} (`{}`)", left_out.why.name())
 }

@@ -19,6 +19,8 @@ use super::{
 
 /// An event further in the future is clamped to now, microseconds.
 const FUTURE_US_MAX: i64 = 300 * SECOND_US;
+/// What is noted of one.
+pub(super) const CLAMPED: &str = "the time is more than 5 minutes in the future; it was set to now";
 /// Events are de-duplicated for this long, microseconds.
 const DEDUPLICATED_US: i64 = 7 * DAY_US;
 
@@ -40,8 +42,8 @@ pub(super) struct CheckedOutcome {
     pub warnings: Vec<String>,
 }
 
-/// An event ready to store with notes on it, or why it is refused.
-pub(super) type Checked = Result<(Submission, Vec<String>), String>;
+/// An event ready to store with notes on it, or what becomes of it instead.
+pub(super) type Checked = Result<(Submission, Vec<String>), RecordedStatus>;
 
 impl App {
     /// Records events in order, with a result each. Outcomes of a presentation
@@ -57,7 +59,10 @@ impl App {
                     recorded.extend(self.record_checked(std::mem::take(&mut checked)).await);
                     checked.push(self.outcome_meant(outcome).await.map(CheckedOutcome::into_event));
                 }
-                event => checked.push(self.submission(&snapshot, event)),
+                event => {
+                    let permitted = self.permitted(&event).await;
+                    checked.push(permitted.and_then(|()| self.submission(&snapshot, event)));
+                }
             }
         }
         recorded.extend(self.record_checked(checked).await);
@@ -65,7 +70,10 @@ impl App {
     }
 
     /// Records what was checked; what was refused stays refused.
-    pub(super) async fn record_checked(&self, events: Vec<Checked>) -> Vec<Recorded> {
+    pub(super) async fn record_checked<E: Into<RecordedStatus>>(
+        &self,
+        events: Vec<Result<(Submission, Vec<String>), E>>,
+    ) -> Vec<Recorded> {
         let mut results: Vec<Option<Recorded>> = Vec::with_capacity(events.len());
         let mut batch = Vec::with_capacity(events.len());
         let mut noted = Vec::with_capacity(events.len());
@@ -76,7 +84,7 @@ impl App {
                     batch.push(submission);
                     results.push(None);
                 }
-                Err(error) => results.push(Some(Recorded::refused(error))),
+                Err(status) => results.push(Some(Recorded::unstored(status.into()))),
             }
         }
         let outcomes: Vec<Option<OutcomeType>> = batch.iter().map(|s| s.outcome()).collect();
@@ -96,7 +104,10 @@ impl App {
             .map(|refused| {
                 refused.unwrap_or_else(|| match stored.next() {
                     Some((receipt, (strength, warnings))) => told(receipt, warnings, strength),
-                    None => Recorded::refused("the service is shutting down; send it again later".to_owned()),
+                    None => {
+                        let why = "the service is shutting down; send it again later";
+                        Recorded::unstored(RecordedStatus::Refused(why.to_owned()))
+                    }
                 })
             })
             .collect()
@@ -105,11 +116,14 @@ impl App {
     fn submission(&self, snapshot: &Snapshot, event: EventInput) -> Checked {
         match event {
             EventInput::Outcome(outcome) => {
-                self.outcome(outcome).map(CheckedOutcome::into_event).map_err(|wrong| wrong.why)
+                let checked = self.outcome(outcome).map_err(|wrong| RecordedStatus::Refused(wrong.why));
+                checked.map(CheckedOutcome::into_event)
             }
-            EventInput::Customer { id, identities, at: given_at, kind, fields, strength, item_names } => {
-                let (at, warnings) = self.checked_time(given_at);
-                if !item_names.is_empty() {
+            EventInput::Customer { id, identities, at: given_at, kind, fields, strength, item_names, notes, page } => {
+                let (at, mut warnings) = self.checked_time(given_at);
+                warnings.extend(notes);
+                // anybody can send a page's: what is bounded for all is not theirs to fill
+                if !item_names.is_empty() && page.is_none() {
                     self.store.remember_items(&item_names);
                 }
                 let content = content_of_event(&kind, given_at, &identities);
@@ -194,18 +208,39 @@ impl App {
         })
     }
 
+    /// What is noted of what became true at these times: those further in the
+    /// future than clocks differ are set to now.
+    pub fn noted_times(&self, times: impl IntoIterator<Item = Timestamp>) -> Vec<String> {
+        let now = self.clock.now();
+        if !times.into_iter().any(|at| at.since_us(now) > FUTURE_US_MAX) {
+            return Vec::new();
+        }
+        self.metrics.events_clamped.increment(1);
+        vec![CLAMPED.to_owned()]
+    }
+
     pub(super) fn checked_time(&self, at: Option<Timestamp>) -> (Timestamp, Vec<String>) {
         let now = self.clock.now();
         let Some(at) = at else { return (now, Vec::new()) };
-        if at.since_us(now) > FUTURE_US_MAX {
-            self.metrics.events_clamped.increment(1);
-            return (now, vec!["the time is more than 5 minutes in the future; it was set to now".to_owned()]);
+        if self.is_clamped(at) {
+            return (now, vec![CLAMPED.to_owned()]);
         }
         if now.since_us(at) > DEDUPLICATED_US {
             self.metrics.events_late.increment(1);
             return (at, vec!["older than 7 days: a repetition later than 7 days from now is not noticed".to_owned()]);
         }
         (at, Vec::new())
+    }
+}
+
+impl App {
+    /// Whether a time is so far in the future that now stands for it. Counts it.
+    pub(super) fn is_clamped(&self, at: Timestamp) -> bool {
+        let clamped = at.since_us(self.clock.now()) > FUTURE_US_MAX;
+        if clamped {
+            self.metrics.events_clamped.increment(1);
+        }
+        clamped
     }
 }
 
@@ -227,13 +262,10 @@ impl Submission {
 }
 
 impl Recorded {
-    fn refused(why: String) -> Self {
-        Self {
-            status: RecordedStatus::Refused(why),
-            strength: None,
-            consistency_token: String::new(),
-            warnings: Vec::new(),
-        }
+    fn unstored(status: RecordedStatus) -> Self {
+        // who repeats what is there hears that it is there
+        let strength = (status == RecordedStatus::Duplicate).then_some(Strength::Process);
+        Self { status, strength, consistency_token: String::new(), warnings: Vec::new() }
     }
 
     fn of(receipt: Receipt, strength: Strength, warnings: Vec<String>) -> Self {
@@ -283,14 +315,19 @@ fn strength_of(outcome: OutcomeType) -> Strength {
     }
 }
 
-/// The idempotent id of an outcome: its presentation, its type and the link that
-/// was followed, empty for none.
+/// The idempotent id of an outcome: its presentation, its type, its record if it
+/// speaks of one, and the link that was followed, empty for none.
 pub(super) fn outcome_id(presentation: &PresentationRef, outcome: OutcomeType, link: &str) -> EventId {
-    let mut bytes = Vec::with_capacity(29 + link.len());
+    let mut bytes = Vec::with_capacity(38 + link.len());
     bytes.extend_from_slice(&presentation.decision.0.to_le_bytes());
     bytes.extend_from_slice(&presentation.offer.0.to_le_bytes());
     bytes.extend_from_slice(&presentation.channel.0.to_le_bytes());
     bytes.push(outcome as u8);
+    if presentation.record.is_some() {
+        // no link begins with this byte
+        bytes.push(u8::MAX);
+        bytes.extend_from_slice(&presentation.record.0.to_le_bytes());
+    }
     bytes.extend_from_slice(link.as_bytes());
     EventId(xxh3_128(&bytes))
 }
@@ -366,6 +403,7 @@ mod tests {
             customer: None,
             offer: crate::domain::OfferId(7),
             channel: crate::domain::ChannelId(3),
+            record: crate::domain::RecordRef::default(),
             expires_at: Timestamp(9),
         };
         let (one, other) = (presentation(1), presentation(2));
@@ -376,6 +414,8 @@ mod tests {
         assert_eq!(id(OutcomeType::Click, ""), EventId(xxh3_128(&bytes)));
         let later = PresentationRef { customer: Some(crate::domain::CustomerKey(1)), expires_at: Timestamp(10), ..one };
         assert_eq!(id(OutcomeType::Click, "shop"), outcome_id(&later, OutcomeType::Click, "shop"));
+        let of_record = PresentationRef { record: crate::domain::RecordRef(5), ..one };
+        assert_ne!(id(OutcomeType::Click, "shop"), outcome_id(&of_record, OutcomeType::Click, "shop"));
         let ids = [
             id(OutcomeType::Click, ""),
             id(OutcomeType::Click, "shop"),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{
     decide::{self, Denied, Inputs, Scratch, Snapshot},
     domain::{
-        Decision, DecisionId, OfferSlot, PlacementStatus, Profile, Reason, Request, Timestamp, Trace, Verdict, View,
+        Decision, DecisionId, OfferSlot, PlacementStatus, Profile, Reason, RecordRef, Request, Timestamp, Trace,
+        Verdict, View,
     },
     learn,
     predict::BaseModel,
@@ -118,14 +119,16 @@ impl App {
 
     fn prepare<'a>(&'a self, stored: &'a StoredDecision) -> Result<Replay<'a>, AppError> {
         let ruleset = self.ruleset(stored.record.ruleset)?;
-        let slots = |ids: &mut dyn Iterator<Item = crate::domain::OfferId>| -> Vec<OfferSlot> {
-            ids.filter_map(|id| ruleset.offer_slots.get(&id).copied()).collect()
-        };
-        let exhausted = slots(&mut stored.record.exhausted.iter().copied());
-        let keep_order = slots(&mut stored.record.keep_order.iter().copied());
+        let slot = |id| ruleset.offer_slots.get(id).copied();
+        let exhausted = stored.record.exhausted.iter().filter_map(slot).collect();
+        let kept = stored.record.keep_order.iter();
+        let keep_order = kept.filter_map(|(offer, record)| Some((slot(offer)?, *record))).collect();
         let denied = stored.record.denied.iter();
         let denied = denied
-            .filter_map(|(id, reason)| Some(Denied { offer: *ruleset.offer_slots.get(id)?, reason: *reason }))
+            .filter_map(|one| {
+                let offer = slot(&one.offer)?;
+                Some(Denied { offer, record: one.record, reason: one.reason })
+            })
             .collect();
         let models = Arc::new(learn::response_rates(&stored.tallies, &ruleset));
         let base = self.base_of(stored.record.base_version)?;
@@ -200,30 +203,39 @@ struct Replay<'a> {
     profile: &'a Profile,
     exhausted: Vec<OfferSlot>,
     denied: Vec<Denied>,
-    keep_order: Vec<OfferSlot>,
+    keep_order: Vec<(OfferSlot, RecordRef)>,
 }
 
 type Literals = Vec<(&'static str, crate::rules::FailedLiteral)>;
 
-/// The literals that dropped each offer.
-struct Failed(std::collections::HashMap<Arc<str>, Literals>);
+/// The literals that dropped each offer, or each record of one.
+struct Failed(std::collections::HashMap<(Arc<str>, Arc<str>), Literals>);
 
 impl Failed {
     fn new(inputs: &Inputs<'_>, candidates: &[Verdict]) -> Self {
         let dropped = candidates.iter().filter(|v| by_condition(v.reason));
         let literals = |v: &Verdict| {
             let slot = inputs.snapshot.ruleset.offer_by_name(&v.offer)?.slot;
-            Some((Arc::clone(&v.offer), decide::failed_literals(inputs, slot)))
+            Some((key(v), decide::failed_literals(inputs, (slot, &v.record_key))))
         };
         Self(dropped.filter_map(literals).collect())
     }
 
     fn of(&self, verdict: &Verdict) -> Literals {
         match by_condition(verdict.reason) {
-            true => self.0.get(&verdict.offer).cloned().unwrap_or_default(),
+            true => self.0.get(&key(verdict)).cloned().unwrap_or_default(),
             false => Vec::new(),
         }
     }
+}
+
+fn key(verdict: &Verdict) -> (Arc<str>, Arc<str>) {
+    (Arc::clone(&verdict.offer), Arc::clone(&verdict.record_key))
+}
+
+/// What an offer is called in a line: with its record, where it has one.
+fn named(offer: &str, record_key: &str) -> String {
+    if record_key.is_empty() { format!("`{offer}`") } else { format!("`{offer}` for `{record_key}`") }
 }
 
 fn by_condition(reason: Option<Reason>) -> bool {
@@ -238,8 +250,8 @@ fn lines(decision: &Decision, verdicts: &[ExplainedVerdict], (identical, pauses_
         for p in &answer.presentations {
             let f = &p.factors;
             lines.push(format!(
-                "{place}: `{}` on `{}` wins with net priority {:.4} = propensity {:.4} x (value {:.2} - cost {:.2}) x context {:.2} x preference {:.2} x lever {:.2}; chosen with probability {:.3}",
-                p.offer, p.channel, f.net_priority, f.propensity, f.value, f.channel_cost, f.context_weight,
+                "{place}: {} on `{}` wins with net priority {:.4} = propensity {:.4} x (value {:.2} - cost {:.2}) x context {:.2} x preference {:.2} x lever {:.2}; chosen with probability {:.3}",
+                named(&p.offer, &p.record_key), p.channel, f.net_priority, f.propensity, f.value, f.channel_cost, f.context_weight,
                 f.preference, f.lever, f.choice_probability
             ));
         }
@@ -251,7 +263,8 @@ fn lines(decision: &Decision, verdicts: &[ExplainedVerdict], (identical, pauses_
         let Some(reason) = verdict.reason else { continue };
         let channel = verdict.channel.as_deref().map_or_else(String::new, |c| format!(" on `{c}`"));
         let detail = if verdict.detail.is_empty() { String::new() } else { format!(" ({})", verdict.detail) };
-        lines.push(format!("`{}`{channel}: {}{detail}", verdict.offer, reason.name().replace('_', " ")));
+        let what = named(&verdict.offer, &verdict.record_key);
+        lines.push(format!("{what}{channel}: {}{detail}", reason.name().replace('_', " ")));
         for (condition, literal) in failed {
             let truth = if literal.truth == crate::rules::Truth::Unknown { "unknown" } else { "false" };
             lines.push(format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     decide::Snapshot,
-    domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, Request, Trace, View},
+    domain::{DecisionId, Intent, OfferId, OfferSlot, OutcomeType, RecordRef, Request, Trace, View},
     rules::{ChannelKind, Ruleset},
     store::{ReceiptStatus, StoreError, StoredDecision, Submission, Target, WinnerRecord},
     telemetry::Class,
@@ -51,7 +51,8 @@ impl App {
         };
         let request = self.named_again(request);
         let excluded = Some(presentation.offer).filter(|_| no_history && ends(answered));
-        let again = self.answer_again(request, &stored, (presentation.offer, excluded));
+        let about = (presentation.offer, presentation.record);
+        let again = self.answer_again(request, &stored, (about, excluded));
         let decision = self.once(&ticket, &entry, again).await?;
         let Answered { duplicate, version } = receipt;
         Ok(Responded { decision, duplicate, strength, consistency_token: token::of_version(version) })
@@ -100,7 +101,7 @@ impl App {
         &self,
         mut request: Request,
         stored: &StoredDecision,
-        (offer, excluded): (OfferId, Option<OfferId>),
+        (answered, excluded): (Shown, Option<OfferId>),
     ) -> Result<Answer, AppError> {
         let snapshot = self.current();
         // the log keeps the types of identities; how they are shared is in the rules
@@ -111,10 +112,11 @@ impl App {
             request.exclude_offers.push(offer);
             request.exclude_offers.sort_unstable();
         }
-        let keep_order = kept(&snapshot, stored, offer);
-        self.release_unanswered(&snapshot, stored, offer);
+        let keep_order = kept(&snapshot, stored, answered);
+        self.release_unanswered(&snapshot, stored, answered);
         let question = Question { snapshot: &snapshot, request, keep_order: &keep_order, class: Class::Interactive };
-        Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present))
+        let about = question.request.identities.iter().map(|one| one.hash).collect();
+        Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present, about))
     }
 }
 
@@ -126,29 +128,35 @@ fn ends(answered: OutcomeType) -> bool {
 impl App {
     /// The answer before gives way to the one after: what both show must not
     /// stand in its own way by the reservation of the first.
-    fn release_unanswered(&self, snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) {
+    fn release_unanswered(&self, snapshot: &Snapshot, stored: &StoredDecision, answered: Shown) {
         let customer = stored.record.customer.as_ref().map(|customer| self.store.live(customer.profile.key));
-        for offer in given_way(&snapshot.ruleset, &stored.record.winners, answered) {
-            self.store.ledger().release(customer, stored.record.id, offer);
+        for (offer, record) in given_way(&snapshot.ruleset, &stored.record.winners, answered) {
+            self.store.ledger().release(customer, stored.record.id, (offer, Some(record)));
         }
     }
 }
 
-/// The offers of an answered decision that the next answer takes the place of.
+/// An offer, and the record that it spoke of.
+type Shown = (OfferId, RecordRef);
+
+fn shown(winner: &WinnerRecord) -> Shown {
+    (winner.offer, winner.record)
+}
+
+/// What an answered decision showed and the next answer takes the place of.
 ///
 /// INVARIANT: none that can still reach somebody beside the next answer. A mailer
 /// may hold what is for an outbound channel (or one that the rules no longer
 /// have), and what counted at the decision is a contact already; a release takes
 /// back an offer on all channels of the decision, so one such presentation keeps
 /// the offer.
-fn given_way(ruleset: &Ruleset, winners: &[WinnerRecord], answered: OfferId) -> Vec<OfferId> {
+fn given_way(ruleset: &Ruleset, winners: &[WinnerRecord], answered: Shown) -> Vec<Shown> {
     let stays = |winner: &WinnerRecord| {
         let channel = ruleset.channel_slots.get(&winner.channel).map(|slot| ruleset.channel(*slot));
         winner.counts_now || channel.is_none_or(|channel| channel.kind == ChannelKind::Outbound)
     };
-    let kept: Vec<OfferId> = winners.iter().filter(|winner| stays(winner)).map(|winner| winner.offer).collect();
-    let offers = winners.iter().map(|winner| winner.offer);
-    offers.filter(|offer| *offer != answered && !kept.contains(offer)).collect()
+    let kept: Vec<Shown> = winners.iter().filter(|winner| stays(winner)).map(shown).collect();
+    winners.iter().map(shown).filter(|one| *one != answered && !kept.contains(one)).collect()
 }
 
 /// What became of a recorded answer.
@@ -159,10 +167,10 @@ struct Answered {
     version: Option<u64>,
 }
 
-/// The offers shown before, in their order, without the one answered.
-fn kept(snapshot: &Snapshot, stored: &StoredDecision, answered: OfferId) -> Vec<OfferSlot> {
-    let shown = stored.record.winners.iter().map(|w| w.offer).filter(|o| *o != answered);
-    shown.filter_map(|o| snapshot.ruleset.offer_slots.get(&o).copied()).collect()
+/// What was shown before, in its order, without what was answered.
+fn kept(snapshot: &Snapshot, stored: &StoredDecision, answered: Shown) -> Vec<(OfferSlot, RecordRef)> {
+    let shown = stored.record.winners.iter().map(shown).filter(|one| *one != answered);
+    shown.filter_map(|(offer, record)| Some((*snapshot.ruleset.offer_slots.get(&offer)?, record))).collect()
 }
 
 /// The hash of what a call says. What the agent adds belongs to it where a
@@ -176,4 +184,40 @@ fn body_of(said: &OutcomeInput, request_id: &str, (view, trace): (View, Trace)) 
         body.push_str(&format!("\0{added:?}"));
     }
     xxhash_rust::xxh3::xxh3_64(body.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::ChannelId, rules};
+
+    const RULES: &str = concat!(
+        "settings: { currency: GBP }\n",
+        "channels: [ { id: web, kind: self_service, require: [text], counts_on: impression } ]\n",
+        "placements: [ { id: hero, channel: web } ]\n",
+        "issues: [ { id: serve } ]\n",
+        "groups: [ { id: all } ]\n",
+        "offers:\n",
+        "  - { id: save, purpose: service, issue: serve, group: all, value: 5, placements: [hero], treatments: { web: { en: { text: a } } } }\n",
+    );
+
+    #[test]
+    fn what_is_shown_gives_way_record_by_record() {
+        let files = [rules::SourceFile { path: "all.yaml".into(), text: RULES.into() }];
+        let ruleset = rules::compile(&files).unwrap();
+        let offer = OfferId::of("save");
+        let winner = |record, counts_now| WinnerRecord {
+            placement: 0,
+            offer,
+            channel: ChannelId::of("web"),
+            record: RecordRef(record),
+            net_priority: 1.0,
+            probability: 1.0,
+            counts_now,
+            reserved_until: None,
+        };
+        let winners = [winner(1, false), winner(2, false), winner(3, false), winner(4, true)];
+        let gone = given_way(&ruleset, &winners, (offer, RecordRef(1)));
+        assert_eq!(gone, [(offer, RecordRef(2)), (offer, RecordRef(3))]);
+    }
 }

@@ -76,7 +76,7 @@ impl App {
         if lost || doubtful && !self.is_recorded(decision.id).await {
             // what it reserved must not keep the next answer from being given
             for presentation in decision.placements.iter().flat_map(|placement| &placement.presentations) {
-                self.store.ledger().release(customer, decision.id, presentation.offer_id);
+                self.store.ledger().release(customer, decision.id, (presentation.offer_id, None));
             }
             return Err(not_recorded());
         }

@@ -277,11 +277,11 @@ impl App {
     /// when it differs from the one before.
     fn found(&self, counter: Counter<'_>, buyers: &Buyers, (now, today): (Timestamp, i32)) -> Analysis {
         let described = buyers.describe(today);
-        let (repeat, fitted) = match described.repeat {
-            Ok((model, fitted)) => (Some(model), Some(fitted)),
+        let (repeat, fitted, no_model) = match described.repeat {
+            Ok((model, fitted)) => (Some(model), Some(fitted), None),
             Err(why) => {
                 tracing::info!(why = why.text(), "there is no model of repeat purchase");
-                (None, None)
+                (None, None, Some(why.text().into()))
             }
         };
         let before = *self.current().base;
@@ -291,7 +291,7 @@ impl App {
             false => BaseModel { version: before.version + 1, observed_until: now, rfm: described.rfm, repeat },
         };
         let (customers, segments, overlaps) = counter.end();
-        Analysis { customers, buyers: buyers.seen(), segments, overlaps, base, fitted, ..Analysis::default() }
+        Analysis { customers, buyers: buyers.seen(), segments, overlaps, base, fitted, no_model, ..Analysis::default() }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What happened to a customer, in pages, the newest first.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{CustomerKey, EventKind, Identity, Profile, Timestamp, time::DAY_US},
-    store::{TimelineCursor, TimelineEntry, TimelinePage, TimelineQuery, TimelineWhat},
+    store::{HotProfile, TimelineCursor, TimelineEntry, TimelinePage, TimelineQuery, TimelineWhat},
 };
 
 use super::{App, AppError};
@@ -81,12 +83,12 @@ pub(super) fn customers_of(profile: &Profile) -> Vec<CustomerKey> {
 }
 
 impl App {
-    /// A page of what happened to a customer.
+    /// A page of what happened to a customer, and the customer.
     ///
     /// # Errors
     /// Nobody, or more than one customer, has these identities; the place is of
     /// another customer; the store cannot be read.
-    pub async fn timeline(&self, input: TimelineInput) -> Result<TimelinePage, AppError> {
+    pub async fn timeline(&self, input: TimelineInput) -> Result<(TimelinePage, Arc<HotProfile>), AppError> {
         let hot = self.known(&input.identities).await?;
         let customers = customers_of(&hot.profile);
         let after = input.after.map(|after| self.cursor_of(after, &customers)).transpose()?;
@@ -115,7 +117,7 @@ impl App {
                 break;
             }
         }
-        Ok(page)
+        Ok((page, hot))
     }
 
     /// A place as callers may hold it.

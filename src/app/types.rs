@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        AttrId, ChannelId, Consent, Decision, EventId, EventKind, Identity, OfferId, OutcomeType, Profile, Timestamp,
-        Trace, Value, Verdict, View,
+        AttrId, ChannelId, Consent, Decision, EventId, EventKind, Identity, OfferId, OutcomeType, Permission, Profile,
+        RecordRef, Timestamp, Trace, Value, Verdict, View,
         profile::{Preference, RecordChange},
     },
     rules::FailedLiteral,
@@ -35,7 +35,20 @@ pub enum EventInput {
         strength: Strength,
         /// Names of the items in it.
         item_names: Vec<Box<str>>,
+        /// Notes on what it says.
+        notes: Vec<String>,
+        /// The page that says it of its visitor; `None` when a service does.
+        page: Option<Page>,
     },
+}
+
+/// What a page that tells of its visitor may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Whether behaviour may be remembered, as the page says.
+    pub profiling: Permission,
+    /// Whether the event may make a profile.
+    pub makes_profile: bool,
 }
 
 impl EventInput {
@@ -86,6 +99,8 @@ pub struct Meant {
     pub offer: OfferId,
     /// Only on this channel.
     pub channel: Option<ChannelId>,
+    /// Only of this record.
+    pub record: Option<RecordRef>,
 }
 
 /// What became of one event.
@@ -110,10 +125,18 @@ pub enum RecordedStatus {
     Duplicate,
     /// Refused: why and what to do.
     Refused(String),
+    /// The person did not permit that behaviour is remembered.
+    NotPermitted,
     /// No room; send it again later.
     Exhausted,
     /// Its id was used with other content.
     Conflict,
+}
+
+impl From<String> for RecordedStatus {
+    fn from(why: String) -> Self {
+        RecordedStatus::Refused(why)
+    }
 }
 
 /// An answer to a presentation.

@@ -75,8 +75,13 @@ fn print(found: &GetAnalysisResponse) {
     found.rfm.iter().for_each(quantiles);
     match &found.model {
         Some(model) => repeat(model),
-        None => say!("\nno model of repeat purchase: too few customers bought again"),
+        None => say!("\n{}", no_model(found)),
     }
+}
+
+fn no_model(found: &GetAnalysisResponse) -> String {
+    let why = if found.no_model.is_empty() { "there is too little to fit" } else { found.no_model.as_str() };
+    format!("no model of repeat purchase: {why}")
 }
 
 fn quantiles(rfm: &RfmQuantiles) {
@@ -98,5 +103,16 @@ fn repeat(model: &RepeatModel) {
     for (at, (name, value)) in values.into_iter().enumerate() {
         let error = model.standard_errors.get(at).map_or("-".to_owned(), |error| format!("{error:.6}"));
         say!("  {name:<6}{value:>12.6}  standard error {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_model_is_what_the_service_says() {
+        let found = GetAnalysisResponse { no_model: "they never leave".to_owned(), ..GetAnalysisResponse::default() };
+        assert_eq!(no_model(&found), "no model of repeat purchase: they never leave");
     }
 }

@@ -101,6 +101,7 @@ impl Given {
             profile: &self.profile,
             request: &self.request,
             now,
+            record: None,
         }
     }
 }
@@ -155,7 +156,10 @@ impl Reading<'_> {
                 };
                 self.given.profile.records.extend(keys.iter().map(|key| record(key)));
             }
-            (AttributeSource::Records(_), Some(_)) => {}
+            (
+                AttributeSource::Records(_) | AttributeSource::RecordKey(_) | AttributeSource::RecordField(..),
+                Some(_),
+            ) => {}
             (AttributeSource::Trait(_), None) => self.given.missing.push(def.slot),
             (_, None) => {}
         }

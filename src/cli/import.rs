@@ -5,11 +5,17 @@
 
 mod batches;
 mod cell;
+mod constants;
 mod counts;
+mod customers;
+mod input;
 mod map;
 mod mapping;
+mod notes;
+mod numbered;
 mod pipe;
 mod rejects;
+mod repeats;
 mod rows;
 mod sink;
 mod state;
@@ -46,8 +52,9 @@ const INTERRUPTED: u8 = 3;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --mapping a file is NDJSON of events and customers ({\"identities\": ...}), an object a line.
-Rows that are refused go to FILE.rejects.ndjson with their number and the reason. An import that was
-interrupted goes on when the same command is run again; FILE.import.json says where it was.
+Rows that are refused go to FILE.rejects.ndjson with their number and the reason; corrected, it can be
+imported itself with the same mapping. An import that was interrupted goes on when the same command is
+run again; FILE.import.json says where it was. Both stand beside the file, or in --beside DIR.
 
 Exit code: 0 when every row is imported or was known before, 1 when rows are rejected or the command
 is wrong, 3 when the import did not come to its end.")]
@@ -73,6 +80,10 @@ pub struct Args {
     /// Begin with the first row, whatever was imported before
     #[arg(long)]
     from_start: bool,
+    /// Directory for the rejects and for where an import was [default: that of
+    /// the file]
+    #[arg(long, value_name = "DIR")]
+    beside: Option<PathBuf>,
 }
 
 /// How a file is imported.
@@ -87,6 +98,8 @@ pub struct Plan {
     resume_at: Option<String>,
     /// Whether to begin with the first row whatever was imported.
     from_start: bool,
+    /// Where rejects and states go; beside the file when `None`.
+    beside: Option<PathBuf>,
 }
 
 impl Plan {
@@ -109,8 +122,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("starting the runtime")?;
     let Opened { sink, place, api, scratch } = open(&args, &runtime)?;
     let resume_at = (!args.dry_run).then_some(place);
-    let plan = Plan { mapping, shift_weeks: 0, resume_at, from_start: args.from_start };
+    let plan = Plan { mapping, shift_weeks: 0, resume_at, from_start: args.from_start, beside: args.beside.clone() };
     let imported = runtime.block_on(async {
+        if let Some(mapping) = &plan.mapping {
+            constants::check(&sink, mapping).await?;
+        }
         let mut total = Counts::default();
         for file in &args.files {
             total.add(&import(&sink, file, &plan).await?);
@@ -195,6 +211,7 @@ impl Drop for Scratch {
 /// goes away. What was recorded stays; import again to go on.
 pub async fn import(sink: &Sink, file: &Path, plan: &Plan) -> anyhow::Result<Counts> {
     let hash = rows::hash_of(file)?;
+    let beside = |file, ending| beside((file, plan.beside.as_deref()), ending);
     let rejects = beside(file, "rejects.ndjson");
     let known = match &plan.resume_at {
         Some(place) if !plan.from_start => State::read(&beside(file, "import.json"), (&hash, place, &plan.mapping))?,
@@ -207,7 +224,7 @@ pub async fn import(sink: &Sink, file: &Path, plan: &Plan) -> anyhow::Result<Cou
     if let Some(known) = &known {
         say!("{}: going on after row {}", name_of(file), known.row);
     }
-    let rows = rows::open(file, plan.mapping.as_ref(), &hash)?;
+    let rows = rows::open(file, plan.mapping.as_ref())?;
     let (bar, counts) = (bar(rows.total, file)?, known.as_ref().map(|known| known.counts).unwrap_or_default());
     let rejects = Rejects::new(rejects, known.as_ref().map_or(0, |known| known.rejects_bytes))?;
     Pipe::new(sink.clone(), rejects, state, counts)?.run(rows, plan.shift_weeks, bar).await
@@ -217,9 +234,13 @@ fn name_of(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A file in the working directory that is named after another.
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{ending}", name_of(file)))
+/// A file that is named after another, beside it. In a directory that files of
+/// others share its name has the place of the other too.
+fn beside((file, dir): (&Path, Option<&Path>), ending: &str) -> PathBuf {
+    let Some(dir) = dir else { return file.with_file_name(format!("{}.{ending}", name_of(file))) };
+    let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let place = xxhash_rust::xxh3::xxh3_64(place.as_os_str().as_encoded_bytes());
+    dir.join(format!("{}.{place:016x}.{ending}", name_of(file)))
 }
 
 fn bar(total: u64, file: &Path) -> anyhow::Result<ProgressBar> {
@@ -229,4 +250,18 @@ fn bar(total: u64, file: &Path) -> anyhow::Result<ProgressBar> {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(DRAWS));
     bar.enable_steady_tick(Duration::from_secs(1));
     Ok(bar.with_style(style).with_prefix(name_of(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_do_not_share_what_stands_beside_them() {
+        let of = |file: &str, dir: Option<&str>| beside((Path::new(file), dir.map(Path::new)), "rejects.ndjson");
+        assert_eq!(of("a/till.csv", None), Path::new("a/till.csv.rejects.ndjson"));
+        assert_ne!(of("a/till.csv", None), of("b/till.csv", None));
+        assert_ne!(of("a/till.csv", Some("out")), of("b/till.csv", Some("out")));
+        assert!(of("a/till.csv", Some("out")).starts_with("out"));
+    }
 }

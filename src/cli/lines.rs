@@ -27,10 +27,6 @@ pub enum Entry {
 
 /// One line of a file.
 pub struct Line {
-    /// From 1.
-    pub number: u64,
-    /// Its text.
-    pub text: String,
     /// What it holds, or what is wrong with it.
     pub entry: Result<Entry, String>,
 }
@@ -47,11 +43,8 @@ pub fn open(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<L
 /// The lines of a text that are not blank.
 pub fn read<R: BufRead>(reader: R, path: &Path) -> impl Iterator<Item = anyhow::Result<Line>> + use<R> {
     texts(reader, path).map(|line| {
-        let (number, text) = line?;
-        Ok(match text {
-            Ok(text) => Line { number, entry: parse(&text), text },
-            Err((text, why)) => Line { number, text, entry: Err(why) },
-        })
+        let (_, text) = line?;
+        Ok(Line { entry: text.map_err(|(_, why)| why).and_then(|text| parse(&text)) })
     })
 }
 
@@ -116,7 +109,10 @@ fn next(reader: &mut impl BufRead) -> std::io::Result<Option<Result<String, (Str
 }
 
 /// A line is a customer when it has `identities` of its own, else an event.
-fn parse(text: &str) -> Result<Entry, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<Entry, String> {
     if let Ok(event) = serde_json::from_str(text) {
         return Ok(Entry::Event(Box::new(event)));
     }

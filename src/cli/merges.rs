@@ -159,8 +159,11 @@ fn told(merge: &Merge) -> String {
     if !merge.merge_id.is_empty() {
         text.push_str(&format!("\n  merge    {}", merge.merge_id));
     }
-    text.push_str(&format!("\n  lives on {}", of(&merge.survivor_identities)));
-    text.push_str(&format!("\n  taken in {}", of(&merge.absorbed_identities)));
+    // of one that was taken back nobody's are kept
+    if merge.undone.is_none() {
+        text.push_str(&format!("\n  lives on {}", of(&merge.survivor_identities)));
+        text.push_str(&format!("\n  taken in {}", of(&merge.absorbed_identities)));
+    }
     match merge.undone {
         Some(at) => text.push_str(&format!("\n  taken back {}", moment(Some(at)))),
         None => text.push_str(&format!("\n  can be taken back until {}", moment(merge.undo_until))),

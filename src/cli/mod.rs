@@ -28,6 +28,7 @@ mod report;
 mod revisions;
 mod sample;
 mod schema;
+mod separated;
 mod serve;
 mod table;
 

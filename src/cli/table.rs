@@ -138,6 +138,11 @@ impl Table {
         self.columns.iter().position(|column| column == name)
     }
 
+    /// Whether the file has a column of a name twice.
+    pub fn is_double(&self, name: &str) -> bool {
+        self.columns.iter().filter(|column| *column == name).count() > 1
+    }
+
     /// How long a bar of progress is: rows of Parquet, bytes of CSV.
     pub fn size(&self) -> u64 {
         self.size

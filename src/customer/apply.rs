@@ -3,14 +3,19 @@
 use smallvec::SmallVec;
 
 use crate::domain::{
-    Effect, Event, EventKind, EventStat, OutcomeType, Profile, StoredPreference, StoredRecord, Timestamp,
-    profile::EVENT_STATS_MAX,
+    ChannelId, Effect, Event, EventKind, EventStat, EventTypeId, OutcomeType, Profile, StoredPreference, StoredRecord,
+    Timestamp, profile::EVENT_STATS_MAX,
 };
 
 use super::{
     interactions::{self, Followed},
     knowledge, series, wishes,
 };
+
+/// The event that says that somebody reported a message as unwanted, and the
+/// channel that is meant where it names none.
+const COMPLAINED_EVENT: &str = "email_complained";
+const COMPLAINED_CHANNEL: &str = "email";
 
 /// Effects of one event; few, so kept inline.
 pub type Effects = SmallVec<[Effect; 4]>;
@@ -25,7 +30,7 @@ pub type Effects = SmallVec<[Effect; 4]>;
 pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
     let mut effects = Effects::new();
     profile.first_seen = if profile.version == 0 { event.at } else { profile.first_seen.min(event.at) };
-    profile.version += 1;
+    profile.version = profile.version.saturating_add(1);
     knowledge::add_identities(profile, &event.identities);
     series::feed(profile, event);
     match &event.kind {
@@ -42,7 +47,11 @@ pub fn apply(profile: &mut Profile, event: &Event) -> Effects {
             };
             outcome_came(profile, &followed, &mut effects);
         }
-        EventKind::Customer { event: kind, amount, items, bought, conversion, channel: _, data: _ } => {
+        EventKind::Customer { event: kind, amount, items, bought, conversion, channel, data: _ } => {
+            if *kind == EventTypeId::of(COMPLAINED_EVENT) {
+                let channel = channel.unwrap_or_else(|| ChannelId::of(COMPLAINED_CHANNEL));
+                knowledge::complained(profile, channel, event.at);
+            }
             add_stat(
                 &mut profile.stats,
                 EventStat {

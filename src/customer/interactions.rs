@@ -2,7 +2,7 @@
 
 use crate::domain::{
     ChannelId, DecisionId, Effect, Interaction, OfferId, OutcomeSet, OutcomeType, PresentationRef, Profile, ReasonCode,
-    Timestamp,
+    RecordRef, Timestamp,
     profile::{ANSWERED_MAX, INTERACTIONS_MAX},
 };
 
@@ -41,7 +41,7 @@ const ANSWERED: OutcomeSet = OutcomeSet(
 /// success, so that neither is counted twice; it may be counted never.
 pub(super) fn unite(profile: &mut Profile, followed: &Followed) -> Option<Effect> {
     let wanted = &followed.presentation;
-    let known = take(profile, (wanted.decision, wanted.offer, wanted.channel));
+    let known = take(profile, (wanted.decision, wanted.offer, wanted.channel, wanted.record));
     let forgotten = known.is_none() && may_be_forgotten(profile, wanted);
     let alone = alone(followed);
     let before = known.map_or(OutcomeSet::default(), |i| i.outcomes);
@@ -51,12 +51,12 @@ pub(super) fn unite(profile: &mut Profile, followed: &Followed) -> Option<Effect
 
 /// Unites an interaction of another customer.
 pub(super) fn add(profile: &mut Profile, other: &Interaction) {
-    let known = take(profile, (other.decision, other.offer, other.channel));
+    let known = take(profile, (other.decision, other.offer, other.channel, other.record));
     insert(profile, known.map_or(*other, |known| united(&known, other)));
 }
 
-fn take(profile: &mut Profile, key: (DecisionId, OfferId, ChannelId)) -> Option<Interaction> {
-    let at = profile.interactions.iter().position(|i| (i.decision, i.offer, i.channel) == key)?;
+fn take(profile: &mut Profile, key: (DecisionId, OfferId, ChannelId, RecordRef)) -> Option<Interaction> {
+    let at = profile.interactions.iter().position(|i| (i.decision, i.offer, i.channel, i.record) == key)?;
     Some(profile.interactions.remove(at))
 }
 
@@ -89,6 +89,7 @@ fn alone(followed: &Followed) -> Interaction {
         decision: presentation.decision,
         offer: presentation.offer,
         channel: presentation.channel,
+        record: presentation.record,
         at: followed.at,
         answered_at: if is_answer(followed.outcome) { followed.at } else { never },
         outcomes: OutcomeSet::default().with(followed.outcome),
@@ -124,9 +125,9 @@ fn is_answer(outcome: OutcomeType) -> bool {
     )
 }
 
-/// INVARIANT: sorted by (contact time, decision, offer, channel) and bounded.
+/// INVARIANT: sorted by (contact time, decision, offer, channel, record) and bounded.
 fn insert(profile: &mut Profile, interaction: Interaction) {
-    let key = |i: &Interaction| (i.at, i.decision, i.offer, i.channel);
+    let key = |i: &Interaction| (i.at, i.decision, i.offer, i.channel, i.record);
     let at = profile.interactions.partition_point(|i| key(i) < key(&interaction));
     profile.interactions.insert(at, interaction);
     if profile.interactions.len() > INTERACTIONS_MAX {

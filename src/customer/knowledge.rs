@@ -97,18 +97,20 @@ fn weight(consent: &Consent) -> (Timestamp, u8, &str, &str) {
 /// The person wants no more marketing on a channel; one who unsubscribes from a
 /// service message wants no more of those either.
 pub(super) fn unsubscribe(profile: &mut Profile, (channel, from): (ChannelId, Purpose), at: Timestamp) {
-    let denied = |purpose| Consent {
-        channel: Some(channel),
-        purpose,
-        permission: Permission::Denied,
-        at,
-        source: "unsubscribe".into(),
-        proof: "".into(),
-    };
-    set_consent(profile, &denied(ConsentPurpose::Marketing));
+    set_consent(profile, &denied((channel, ConsentPurpose::Marketing), at, "unsubscribe"));
     if from == Purpose::Service {
-        set_consent(profile, &denied(ConsentPurpose::Service));
+        set_consent(profile, &denied((channel, ConsentPurpose::Service), at, "unsubscribe"));
     }
+}
+
+/// Whoever reports a message as unwanted wants no more marketing on its channel.
+pub(super) fn complained(profile: &mut Profile, channel: ChannelId, at: Timestamp) {
+    set_consent(profile, &denied((channel, ConsentPurpose::Marketing), at, "complaint"));
+}
+
+fn denied((channel, purpose): (ChannelId, ConsentPurpose), at: Timestamp, source: &str) -> Consent {
+    let permission = Permission::Denied;
+    Consent { channel: Some(channel), purpose, permission, at, source: source.into(), proof: "".into() }
 }
 
 /// Remembers items viewed or bought; lines given back are not touches.

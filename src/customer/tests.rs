@@ -12,6 +12,7 @@ fn event(id: u128, at: i64, kind: EventKind) -> Event {
 
 fn presentation(decision: u128) -> PresentationRef {
     PresentationRef {
+        record: Default::default(),
         decision: DecisionId(decision),
         customer: None,
         offer: OfferId(7),
@@ -329,6 +330,53 @@ fn the_later_of_two_words_counts_whether_for_one_channel_or_all() {
     assert_eq!(said(vec![consent(denied, 5), all(granted, 5)]), denied);
     assert_eq!(said(vec![consent(granted, 5)]), granted);
     assert_eq!(said(vec![all(denied, 5)]), denied);
+}
+
+#[test]
+fn whoever_complains_of_mail_is_sent_no_more_marketing_by_it() {
+    let complained = |channel| EventKind::Customer {
+        event: EventTypeId::of("email_complained"),
+        channel,
+        amount: None,
+        items: Vec::new(),
+        bought: false,
+        conversion: false,
+        data: "".into(),
+    };
+    for (given, denied) in [(None, "email"), (Some(ChannelId::of("news")), "news")] {
+        let mut profile = Profile::default();
+        apply(&mut profile, &event(1, 5, complained(given)));
+        let on = |purpose| profile.permission(Some(ChannelId::of(denied)), purpose);
+        assert_eq!(on(ConsentPurpose::Marketing), Permission::Denied, "{denied}");
+        assert_eq!(on(ConsentPurpose::Service), Permission::Unknown);
+        assert_eq!(profile.permission(Some(ChannelId::of("sms")), ConsentPurpose::Marketing), Permission::Unknown);
+    }
+}
+
+#[test]
+fn closing_twice_hides_nothing_that_is_opened_later() {
+    let (opened, closed) = (EventTypeId::of("complaint_opened"), EventTypeId::of("complaint_closed"));
+    let is_open = |events: &[(EventTypeId, i64)]| {
+        let mut profile = Profile::default();
+        for (id, (kind, at)) in events.iter().enumerate() {
+            let kind = EventKind::Customer {
+                event: *kind,
+                channel: None,
+                amount: None,
+                items: Vec::new(),
+                bought: false,
+                conversion: false,
+                data: "".into(),
+            };
+            apply(&mut profile, &event(id as u128, *at, kind));
+        }
+        traits::read(&Trait::Open { opened, closed }, &profile, Timestamp(100))
+    };
+    assert_eq!(is_open(&[(opened, 1)]), Cell::Bool(true));
+    assert_eq!(is_open(&[(opened, 1), (closed, 2)]), Cell::Bool(false));
+    assert_eq!(is_open(&[(opened, 1), (closed, 2), (closed, 3), (opened, 4)]), Cell::Bool(true));
+    assert_eq!(is_open(&[(opened, 1), (opened, 2), (closed, 3)]), Cell::Bool(true));
+    assert_eq!(is_open(&[(closed, 1)]), Cell::Bool(false));
 }
 
 fn with_date(date: &str) -> Profile {

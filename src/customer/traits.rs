@@ -13,14 +13,22 @@ pub fn read(wanted: &Trait, profile: &Profile, now: Timestamp) -> Cell {
         Trait::Mean(event) => profile.stat(event).map_or(Cell::Missing, |s| mean(s.amount, s.count)),
         Trait::DaysSince(event) => days_since(profile.stat(event).map(|s| s.last_at), now),
         Trait::DaysSinceFirst(event) => days_since(profile.stat(event).map(|s| s.first_at), now),
-        Trait::Open { opened, closed } => {
-            let of = |event| profile.stat(event).map_or(0, |s| s.count);
-            Cell::Bool(of(opened) > of(closed))
-        }
+        Trait::Open { opened, closed } => Cell::Bool(is_open(profile.stat(opened), profile.stat(closed))),
         Trait::DaysToAnniversary(attribute) => days_to_anniversary(profile, attribute, now.date()),
         Trait::DaysSinceContact => days_since(latest_contact(profile), now),
         Trait::ItemsBought => Cell::Int(items_bought(profile)),
         Trait::Series(_) | Trait::Model(_) => Cell::Missing,
+    }
+}
+
+/// Whether something is open: more were opened than closed, or the latest was
+/// opened after the last closing. A closing that came twice, or without an opening,
+/// does not hide what is opened later.
+fn is_open(opened: Option<EventStat>, closed: Option<EventStat>) -> bool {
+    match (opened, closed) {
+        (None, _) => false,
+        (Some(opened), None) => opened.count > 0,
+        (Some(opened), Some(closed)) => opened.count > closed.count || opened.last_at > closed.last_at,
     }
 }
 

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use crate::{
     customer::permissions,
     domain::{Factors, Intent, Reason},
+    rules::Repeat,
 };
 
 use super::{
@@ -21,8 +22,10 @@ use super::{
 /// nothing always competes, with net priority 0.
 pub(super) fn arbitrate(pass: &mut Pass<'_>, question: &Question<'_>) {
     qualify(pass);
-    if question.placement.is_none() {
-        bench_worse_channels(pass);
+    match question.placement {
+        None => bench_worse(pass, |_| true),
+        Some(_) if pass.plan.offers.each.is_empty() => {}
+        Some(_) => bench_worse(pass, |each| each == Some(Repeat::Never)),
     }
     let first = pass.ranking.winners.len();
     for slot in 0..question.slots {
@@ -42,7 +45,10 @@ fn qualify(pass: &mut Pass<'_>) {
     for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
         let net = candidate.net_priority;
         let floor = plan.offers.card(candidate.offer).floor;
-        if tables.taken.contains(candidate.offer) {
+        let repeats = plan.offers.card(candidate.offer).each == Some(Repeat::ByRecord);
+        let named = || candidate.record.map(|record| (candidate.offer, record));
+        let other = repeats && named().is_some_and(|named| !tables.taken_records.contains(&named));
+        if tables.taken.contains(candidate.offer) && !other {
             candidate.drop_for(Reason::Duplicate, Detail::None);
         } else if net <= 0.0 {
             candidate.drop_for(Reason::NothingIsBetter, Detail::None);
@@ -52,18 +58,21 @@ fn qualify(pass: &mut Pass<'_>) {
     }
 }
 
-/// Keeps the best channel of each offer. The candidates of an offer stand
-/// beside each other.
-fn bench_worse_channels(pass: &mut Pass<'_>) {
+/// Keeps the best channel of each offer, and the best record where a page holds it
+/// but once. The candidates of an offer stand beside each other.
+fn bench_worse(pass: &mut Pass<'_>, of: impl Fn(Option<Repeat>) -> bool) {
     let mut best: Option<usize> = None;
     for at in 0..pass.tables.pool.len() {
         if !pass.tables.pool[at].is_open() {
             continue;
         }
         let offer = pass.tables.pool[at].offer;
+        if !of(pass.plan.offers.card(offer).each) {
+            continue;
+        }
         let rival = best.filter(|b| pass.tables.pool[*b].offer == offer);
         best = Some(match rival {
-            Some(rival) if order(pass, rival, at) == Ordering::Less => {
+            Some(rival) if kept_before(pass, rival, at) => {
                 pass.tables.pool[at].standing = Standing::Benched;
                 rival
             }
@@ -83,7 +92,9 @@ fn hold_limits_within_the_page(pass: &mut Pass<'_>) {
         return;
     }
     for candidate in tables.pool.iter_mut().filter(|c| c.is_open()) {
-        if let Some((limit, count)) = tables.history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
+        let record = pass.inputs.profile.record_ref(candidate.record);
+        let wanted = (candidate.offer, candidate.channel, record);
+        if let Some((limit, count)) = tables.history.limit_reached(pass.plan, wanted) {
             candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
         }
     }
@@ -128,16 +139,33 @@ fn nth_open(pass: &mut Pass<'_>, open: usize) -> Option<usize> {
 }
 
 fn kept(pass: &Pass<'_>) -> Option<usize> {
-    let find = |offer| pass.tables.pool.iter().position(|c| c.offer == offer && c.is_open());
-    pass.inputs.keep_order.iter().find_map(|offer| find(*offer))
+    let profile = pass.inputs.profile;
+    let find = |offer, record| {
+        let is_it = |c: &Candidate| c.offer == offer && c.is_open() && profile.record_ref(c.record) == record;
+        pass.tables.pool.iter().position(is_it)
+    };
+    pass.inputs.keep_order.iter().find_map(|(offer, record)| find(*offer, *record))
+}
+
+/// Whether of two candidates of an offer the left one stands: for the record that
+/// was shown before, else the better one.
+fn kept_before(pass: &Pass<'_>, left: usize, right: usize) -> bool {
+    let place = |at: usize| {
+        let candidate = &pass.tables.pool[at];
+        let record = pass.inputs.profile.record_ref(candidate.record);
+        pass.inputs.keep_order.iter().position(|kept| *kept == (candidate.offer, record)).unwrap_or(usize::MAX)
+    };
+    let kept = if pass.inputs.keep_order.is_empty() { Ordering::Equal } else { place(left).cmp(&place(right)) };
+    kept.then_with(|| order(pass, left, right)) == Ordering::Less
 }
 
 /// Net priority, higher first; of equal ones the channel that the customer
-/// wishes, then by the names of offer and channel, so that neither files nor
+/// wishes, then by the names of offer, channel and record, so that neither files nor
 /// slots decide.
 fn order(pass: &Pass<'_>, left: usize, right: usize) -> Ordering {
     let (left, right) = (&pass.tables.pool[left], &pass.tables.pool[right]);
-    let names = |c: &Candidate| (&*pass.rules.offer(c.offer).name_id, &*pass.rules.channel(c.channel).name);
+    // INVARIANT: records stand in order of their keys.
+    let names = |c: &Candidate| (&*pass.rules.offer(c.offer).name_id, &*pass.rules.channel(c.channel).name, c.record);
     let net = right.net_priority.total_cmp(&left.net_priority);
     let wished = permissions::wishes(pass.inputs.profile).channel;
     let unwished = |c: &Candidate| wished.is_some_and(|id| pass.rules.channel(c.channel).id != id);
@@ -148,19 +176,22 @@ fn win(pass: &mut Pass<'_>, at: usize, probability: f64) {
     let candidate = &mut pass.tables.pool[at];
     candidate.standing = Standing::Won;
     let (offer, channel, treatment) = (candidate.offer, candidate.channel, candidate.treatment);
+    let record = (candidate.record, pass.inputs.profile.record_ref(candidate.record));
     // Quiet hours without `wait` have dropped it.
     let now = pass.inputs.now;
     let starts_at = pass.tables.channels[channel.index()].map_or(now, |state| state.starts_at(pass.inputs));
-    let factors = score::factors(pass, pass.plan.offers.card(offer), offer, channel).unwrap_or_default();
+    let factors = score::factors(pass, pass.plan.offers.card(offer), (offer, channel, record.0)).unwrap_or_default();
     pass.ranking.winners.push(Winner {
         offer,
         channel,
+        record,
         treatment,
         factors: Factors { choice_probability: probability, ..factors },
         not_before: (starts_at > now).then_some(starts_at),
     });
     pass.tables.taken.insert(offer);
-    pass.tables.history.count_winner(pass.plan, offer, channel);
+    pass.tables.taken_records.extend(record.0.map(|record| (offer, record)));
+    pass.tables.history.count_winner(pass.plan, (offer, channel, record.1));
 }
 
 fn drop_losers(pass: &mut Pass<'_>, first: usize) {
@@ -169,11 +200,20 @@ fn drop_losers(pass: &mut Pass<'_>, first: usize) {
     for candidate in &mut tables.pool {
         if matches!(candidate.standing, Standing::Open | Standing::Benched) {
             let wins = tables.taken.contains(candidate.offer);
-            candidate.drop_for(if wins { Reason::OtherChannel } else { Reason::Outranked }, Detail::None);
+            let record = candidate.record.map(|record| (candidate.offer, record));
+            let other = record.is_some_and(|record| !tables.taken_records.contains(&record));
+            let repeats = pass.plan.offers.card(candidate.offer).each == Some(Repeat::ByRecord);
+            let reason = match (wins, other) {
+                (true, true) if !repeats => Reason::Duplicate,
+                (true, false) => Reason::OtherChannel,
+                _ => Reason::Outranked,
+            };
+            candidate.drop_for(reason, Detail::None);
         }
     }
     let Some(winner) = pass.ranking.winners.get(first).filter(|_| open_question) else { return };
-    for candidate in tables.pool.iter().filter(|c| c.offer == winner.offer) {
+    let of_winner = |c: &&Candidate| c.offer == winner.offer && c.record == winner.record.0;
+    for candidate in tables.pool.iter().filter(of_winner) {
         if let Standing::Dropped(reason) = candidate.standing {
             pass.ranking.other_channels.push(OtherChannel {
                 channel: candidate.channel,

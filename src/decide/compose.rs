@@ -42,7 +42,9 @@ pub(super) fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scra
         for winner in winners {
             match desk.present(ranked, winner, ranking) {
                 Ok(presentation) => presentations.push(presentation),
-                Err(_) => failed.push(Denied { offer: winner.offer, reason: Reason::RenderFailed }),
+                Err(_) => {
+                    failed.push(Denied { offer: winner.offer, record: winner.record.1, reason: Reason::RenderFailed })
+                }
             }
         }
         placements.push(desk.answer(at, ranked, presentations));
@@ -117,6 +119,7 @@ impl Desk<'_> {
             offer_id: OfferId::default(),
             channel_id: channel.id,
             offer: Arc::default(),
+            record_key: Arc::default(),
             treatment: Arc::default(),
             channel: channel.name.clone(),
             language: rules.default_language.clone(),
@@ -151,8 +154,9 @@ impl Desk<'_> {
         };
         let reference = self.reference(offer, channel, winner);
         let links = self.links(&reference, treatment);
+        let facts = self.facts.with_record(winner.record.0);
         let scope = Scope {
-            facts: &self.facts,
+            facts: &facts,
             offer_name: &offer.name,
             links: &links,
             currency: rules.currency,
@@ -164,6 +168,7 @@ impl Desk<'_> {
             offer_id: offer.id,
             channel_id: channel.id,
             offer: offer.name_id.clone(),
+            record_key: trace::record_key(self.inputs.profile, winner.record.0),
             treatment: treatment.name.clone(),
             channel: channel.name.clone(),
             language: treatment.language.clone(),
@@ -224,6 +229,7 @@ impl Desk<'_> {
             customer: self.addressee.customer,
             offer: offer.id,
             channel: channel.id,
+            record: winner.record.1,
             expires_at: winner.starts_at(self.inputs.now).plus_us(taken_us),
         }
     }

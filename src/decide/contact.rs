@@ -4,11 +4,11 @@
 use crate::{
     customer::permissions,
     domain::{Profile, Purpose, Reason, Timestamp, ValueRef},
-    rules::{Channel, Offer, QuietHours},
+    rules::{Channel, ChannelKind, Offer, QuietHours},
 };
 
 use super::{
-    calendar,
+    Denied, calendar,
     history::Mark,
     pass::Pass,
     question::Question,
@@ -37,9 +37,13 @@ pub(super) fn contact(pass: &mut Pass<'_>, question: &Question<'_>) {
 fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candidate) {
     let offer = pass.rules.offer(candidate.offer);
     let history = &pass.tables.history;
-    if let Some(mark) = history.suppressed(pass.rules, offer, candidate.channel) {
+    let record = pass.inputs.profile.record_ref(candidate.record);
+    let of = candidate.offer;
+    let denies = |d: &&Denied| d.offer == of && (!d.record.is_some() || d.record == record);
+    if let Some(mark) = history.suppressed(pass.rules, offer, (candidate.channel, record)) {
         candidate.drop_for(reason(pass, mark), Detail::After(mark));
-    } else if let Some((limit, count)) = history.limit_reached(pass.plan, candidate.offer, candidate.channel) {
+    } else if let Some((limit, count)) = history.limit_reached(pass.plan, (candidate.offer, candidate.channel, record))
+    {
         candidate.drop_for(Reason::LimitReached, Detail::Limit { limit, count });
     } else if let Some(weekly) = pass.tables.history.wishes_no_more().filter(|_| wish_speaks_of(pass, offer, candidate))
     {
@@ -48,7 +52,7 @@ fn hold_back(pass: &mut Pass<'_>, question: &Question<'_>, candidate: &mut Candi
         // Dropped with its detail.
     } else if pass.tables.exhausted.contains(candidate.offer) {
         candidate.drop_for(Reason::BudgetExhausted, Detail::None);
-    } else if let Some(denied) = pass.inputs.denied.iter().rfind(|d| d.offer == candidate.offer) {
+    } else if let Some(denied) = pass.inputs.denied.iter().rfind(denies) {
         candidate.drop_for(denied.reason, Detail::None);
     }
 }
@@ -74,7 +78,7 @@ fn can_be_said(pass: &mut Pass<'_>, question: &Question<'_>, offer: &Offer, cand
     let state = reach::state(pass, candidate.channel);
     let still_runs = |at: Timestamp| offer.schedule.1.is_none_or(|end| at < end);
     if let Some(until) = state.quiet_until {
-        let may_wait = pass.rules.channel(candidate.channel).quiet_hours.as_ref().is_some_and(|q| q.wait);
+        let may_wait = waits(pass.inputs.profile, pass.rules.channel(candidate.channel));
         if question.placement.is_some() || !may_wait || until == NEVER || !still_runs(until) {
             candidate.drop_for(Reason::QuietHours, Detail::QuietUntil(until));
             return false;
@@ -96,11 +100,18 @@ const NEVER: Timestamp = Timestamp(i64::MAX);
 const QUIET_TURNS_MAX: usize = 4;
 
 /// The quiet hours of the customer on a channel that are in force beside those of
-/// the channel. They wait as the channel's do; where it has none, nothing waits.
+/// the channel. They wait as the channel's do; where it has none, they wait on an
+/// outbound one, as far as the send window allows.
 pub(super) fn wished_hours(profile: &Profile, channel: &Channel) -> Option<QuietHours> {
     let (from_minute, until_minute) = permissions::wishes(profile).quiet_hours?;
-    let wait = channel.quiet_hours.as_ref().is_some_and(|hours| hours.wait);
+    let wait = channel.quiet_hours.as_ref().map_or(channel.kind == ChannelKind::Outbound, |hours| hours.wait);
     Some(QuietHours { from_minute, until_minute, wait })
+}
+
+/// Whether what comes in quiet hours on a channel waits for their end.
+fn waits(profile: &Profile, channel: &Channel) -> bool {
+    let declared = channel.quiet_hours.as_ref().map(|hours| hours.wait);
+    declared.or_else(|| Some(wished_hours(profile, channel)?.wait)).unwrap_or(false)
 }
 
 /// The end of quiet hours that hold at a moment on a channel, in the customer's

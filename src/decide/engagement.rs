@@ -6,7 +6,7 @@ use crate::{
     rules::{FailedLiteral, Offer, Policy},
 };
 
-use super::{pass::Pass, question::Question, retrieve::drop_sieved, scratch::Tables};
+use super::{each::Looked, pass::Pass, question::Question, retrieve::drop_sieved, scratch::Tables};
 
 /// Sieves the offers of all questions by their three conditions: each is
 /// evaluated once per decision, however many placements ask.
@@ -20,6 +20,8 @@ pub(super) fn sieve(pass: &mut Pass<'_>) {
     ] {
         sieve.narrow(reason, |set| index.keep_true(policy, facts, buffers, set));
     }
+    let each = (pass.rules, &pass.plan.offers.each[..]);
+    pass.tables.records.look(each, &pass.facts, pass.tables.sieve.left());
 }
 
 /// Keeps the offers of a question whose three conditions are true.
@@ -28,6 +30,19 @@ pub(super) fn engagement(pass: &mut Pass<'_>, question: &Question<'_>) {
     let Tables { sieve, offers, .. } = &mut *pass.tables;
     offers.copy_from(pass.plan.offers.meant(question.placement));
     offers.intersect(sieve.left());
+    drop_records(pass, question);
+}
+
+/// Counts, and for the full trace lists, the records that are not proposed of
+/// offers that are for others.
+fn drop_records(pass: &mut Pass<'_>, question: &Question<'_>) {
+    for at in 0..pass.tables.records.len() {
+        let Some(Looked { offer, record, dropped: Some(reason) }) = pass.tables.records.get(at) else { continue };
+        if pass.tables.offers.contains(offer) {
+            pass.count(reason, 1);
+            pass.list_record(question, (offer, record), reason);
+        }
+    }
 }
 
 /// The literals that keep an offer's conditions from being true, with the name

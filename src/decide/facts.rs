@@ -208,8 +208,15 @@ impl Known<'_> {
         }
     }
 
-    /// The keys of the records of each list that has any.
+    /// The keys of the records of each list that has any, and where their fields
+    /// are read.
     fn fill_records(&self, schema: &Schema, may_read: impl Fn(usize) -> bool, cells: &mut Cells) {
+        if self.profile.records.is_empty() {
+            return;
+        }
+        for slot in schema.record_fields.iter().filter(|slot| may_read(slot.index())) {
+            cells.list[slot.index()] = Cell::Record;
+        }
         for slot in schema.record_keys.iter().filter(|slot| may_read(slot.index())) {
             let AttributeSource::Records(list) = schema.attributes[slot.index()].source else { continue };
             let keys: Box<[Box<str>]> = self.profile.records_of(list).map(|(key, _)| key.into()).collect();
@@ -239,6 +246,7 @@ pub(super) fn over<'a>(inputs: &'a Inputs<'_>, cells: &'a Cells) -> Facts<'a> {
         profile: inputs.profile,
         request: inputs.request,
         now: inputs.now,
+        record: None,
     }
 }
 

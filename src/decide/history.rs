@@ -4,13 +4,16 @@
 use std::cmp::Reverse;
 
 use crate::{
-    domain::{ChannelSlot, Interaction, LimitSlot, OfferSlot, OutcomeSet, OutcomeType, ReasonCode, Timestamp},
+    domain::{
+        ChannelSlot, Interaction, LimitSlot, OfferSlot, OutcomeSet, OutcomeType, ReasonCode, RecordRef, Reservation,
+        Timestamp,
+    },
     rules::{Channel, Limit, Offer, Ruleset, Scope, Suppression},
 };
 
 use super::{
     Inputs, calendar,
-    plan::Plan,
+    plan::{OfferLimit, Plan},
     wishes::{self, Weekly},
 };
 
@@ -35,7 +38,18 @@ pub(super) struct History {
     /// Which marks are set.
     marks_touched: Vec<u32>,
     /// Outcomes seen of suppressions that count more than one.
-    tallies: Vec<(u32, u32, u32)>,
+    tallies: Vec<Tally>,
+    /// Contacts of limits that count each record by itself.
+    by_record: Vec<(LimitSlot, OfferSlot, RecordRef, u32)>,
+    /// What records of offers are suppressed by.
+    record_marks: Vec<(OfferSlot, RecordRef, Mark)>,
+}
+
+/// How often a suppression saw its outcome of one key.
+struct Tally {
+    rule: u32,
+    key: (u32, RecordRef),
+    seen: u32,
 }
 
 /// Why something is suppressed.
@@ -77,7 +91,7 @@ impl History {
             let offer = plan.offer(interaction.offer);
             let channel = plan.channel(interaction.channel);
             if is_contact(interaction, channel.map(|c| rules.channel(c))) {
-                self.count((rules, plan, inputs.now), (offer, channel), interaction.at);
+                self.count((rules, plan, inputs.now), (offer, channel, interaction.record), interaction.at);
             }
             if let Some(offer) = offer
                 && interaction.outcomes.intersects(plan.suppressing)
@@ -87,11 +101,10 @@ impl History {
         }
         for held in inputs.reservations.iter().filter(|r| r.expires_at > inputs.now) {
             let channel = plan.channel(held.channel);
-            let same =
-                |i: &Interaction| i.decision == held.decision && i.offer == held.offer && i.channel == held.channel;
+            let same = |i: &Interaction| is_of(i, held);
             let rule = channel.map(|c| rules.channel(c));
             if !inputs.profile.interactions.iter().any(|i| same(i) && is_contact(i, rule)) {
-                self.count((rules, plan, inputs.now), (plan.offer(held.offer), channel), held.at);
+                self.count((rules, plan, inputs.now), (plan.offer(held.offer), channel, held.record), held.at);
             }
         }
     }
@@ -99,6 +112,8 @@ impl History {
     /// Forgets the decision before and makes the tables those of a ruleset.
     fn forget(&mut self, plan: &Plan, rules: &Ruleset) {
         (self.reached, self.marked) = (false, false);
+        self.by_record.clear();
+        self.record_marks.clear();
         for at in self.contacts_touched.drain(..) {
             self.contacts[at as usize] = 0;
         }
@@ -121,16 +136,49 @@ impl History {
     fn count(
         &mut self,
         (rules, plan, now): (&Ruleset, &Plan, Timestamp),
-        (offer, channel): (Option<OfferSlot>, Option<ChannelSlot>),
+        (offer, channel, record): (Option<OfferSlot>, Option<ChannelSlot>, RecordRef),
         at: Timestamp,
     ) {
         for limit in plan.limits.of_offer(offer) {
-            if at >= self.from(limit.window, (rules, plan, now))
-                && let Some(cell) = limit.cell(channel, &plan.kinds)
-            {
-                self.add(limit.max, cell);
+            if at >= self.from(limit.window, (rules, plan, now)) {
+                self.count_on(limit, plan, (offer, channel, record));
             }
         }
+    }
+
+    fn count_on(
+        &mut self,
+        limit: &OfferLimit,
+        plan: &Plan,
+        (offer, channel, record): (Option<OfferSlot>, Option<ChannelSlot>, RecordRef),
+    ) {
+        match (limit.by_record, offer) {
+            (false, _) => {
+                if let Some(cell) = limit.cell(channel, &plan.kinds) {
+                    self.add(limit.max, cell);
+                }
+            }
+            (true, Some(offer)) if limit.looks(channel, &plan.kinds) => {
+                let speaks = plan.offers.card(offer).each.is_some();
+                self.add_record(limit, (offer, if speaks { record } else { RecordRef::NONE }));
+            }
+            (true, _) => {}
+        }
+    }
+
+    fn add_record(&mut self, limit: &OfferLimit, (offer, record): (OfferSlot, RecordRef)) {
+        let key = (limit.limit, offer, record);
+        let at = self.by_record.iter().position(|one| (one.0, one.1, one.2) == key).unwrap_or_else(|| {
+            self.by_record.push((key.0, key.1, key.2, 0));
+            self.by_record.len() - 1
+        });
+        self.by_record[at].3 += 1;
+        self.reached |= self.by_record[at].3 >= limit.max;
+    }
+
+    fn counted(&self, limit: &OfferLimit, (offer, record): (OfferSlot, RecordRef)) -> u32 {
+        let key = (limit.limit, offer, record);
+        self.by_record.iter().find(|one| (one.0, one.1, one.2) == key).map_or(0, |one| one.3)
     }
 
     fn add(&mut self, max: u32, cell: usize) {
@@ -143,11 +191,9 @@ impl History {
     }
 
     /// Counts a winner of this very page.
-    pub fn count_winner(&mut self, plan: &Plan, offer: OfferSlot, channel: ChannelSlot) {
+    pub fn count_winner(&mut self, plan: &Plan, (offer, channel, record): (OfferSlot, ChannelSlot, RecordRef)) {
         for limit in plan.limits.of_offer(Some(offer)) {
-            if let Some(cell) = limit.cell(Some(channel), &plan.kinds) {
-                self.add(limit.max, cell);
-            }
+            self.count_on(limit, plan, (Some(offer), Some(channel), record));
         }
     }
 
@@ -162,12 +208,20 @@ impl History {
     }
 
     /// The first limit of an offer that is reached on a channel, and its count.
-    pub fn limit_reached(&self, plan: &Plan, offer: OfferSlot, channel: ChannelSlot) -> Option<(LimitSlot, u32)> {
+    pub fn limit_reached(
+        &self,
+        plan: &Plan,
+        (offer, channel, record): (OfferSlot, ChannelSlot, RecordRef),
+    ) -> Option<(LimitSlot, u32)> {
         if !self.reached {
             return None;
         }
         plan.limits.of_offer(Some(offer)).iter().find_map(|limit| {
-            let count = self.contacts[limit.cell(Some(channel), &plan.kinds)?];
+            let count = match limit.by_record {
+                true if limit.looks(Some(channel), &plan.kinds) => self.counted(limit, (offer, record)),
+                true => return None,
+                false => self.contacts[limit.cell(Some(channel), &plan.kinds)?],
+            };
             (count >= limit.max).then_some((limit.limit, count))
         })
     }
@@ -213,19 +267,33 @@ impl History {
             outcome: rule.outcome,
             until: happened_at(rule, interaction).plus_us(rule.for_us),
         };
-        if rule.count <= 1 || self.tally(index, key as u32) >= rule.count {
-            let at = base(rules, rule.scope) + key;
-            self.place(at, mark);
+        let by_record = rule.scope == Scope::Record && offer.each.is_some();
+        let record = if by_record { interaction.record } else { RecordRef::NONE };
+        if rule.count <= 1 || self.tally(index, (key as u32, record)) >= rule.count {
+            match rule.scope {
+                Scope::Record if offer.each.is_some() => self.place_record((offer.slot, record), mark),
+                Scope::Record => self.place(base(rules, Scope::Offer) + key, mark),
+                scope => self.place(base(rules, scope) + key, mark),
+            }
         }
     }
 
-    fn tally(&mut self, rule: u32, key: u32) -> u32 {
-        if let Some(found) = self.tallies.iter_mut().find(|t| t.0 == rule && t.1 == key) {
-            found.2 += 1;
-            return found.2;
+    fn tally(&mut self, rule: u32, key: (u32, RecordRef)) -> u32 {
+        if let Some(found) = self.tallies.iter_mut().find(|t| t.rule == rule && t.key == key) {
+            found.seen += 1;
+            return found.seen;
         }
-        self.tallies.push((rule, key, 1));
+        self.tallies.push(Tally { rule, key, seen: 1 });
         1
+    }
+
+    fn place_record(&mut self, (offer, record): (OfferSlot, RecordRef), mark: Mark) {
+        self.marked = true;
+        match self.record_marks.iter_mut().find(|one| (one.0, one.1) == (offer, record)) {
+            Some(old) if mark.rank() < old.2.rank() => old.2 = mark,
+            Some(_) => {}
+            None => self.record_marks.push((offer, record, mark)),
+        }
     }
 
     fn place(&mut self, at: usize, mark: Mark) {
@@ -239,19 +307,32 @@ impl History {
         }
     }
 
-    /// What suppresses an offer on a channel, if anything.
-    pub fn suppressed(&self, rules: &Ruleset, offer: &Offer, channel: ChannelSlot) -> Option<Mark> {
+    /// What suppresses an offer on a channel, for a record, if anything.
+    pub fn suppressed(
+        &self,
+        rules: &Ruleset,
+        offer: &Offer,
+        (channel, record): (ChannelSlot, RecordRef),
+    ) -> Option<Mark> {
         if !self.marked {
             return None;
         }
+        let of_record = self.record_marks.iter().find(|one| (one.0, one.1) == (offer.slot, record)).map(|one| one.2);
         [Scope::Offer, Scope::Group, Scope::Issue, Scope::Channel, Scope::All]
             .into_iter()
             .filter_map(|scope| {
                 let key = key(scope, false, Some(offer), Some(channel))?;
                 self.marks[base(rules, scope) + key]
             })
+            .chain(of_record)
             .min_by_key(|mark| mark.rank())
     }
+}
+
+/// Whether an interaction is of what a reservation holds.
+pub(super) fn is_of(interaction: &Interaction, held: &Reservation) -> bool {
+    (interaction.decision, interaction.offer, interaction.channel, interaction.record)
+        == (held.decision, held.offer, held.channel, held.record)
 }
 
 /// Whether an interaction reached the person as its channel counts it. Later
@@ -291,7 +372,7 @@ fn happened_at(rule: &Suppression, interaction: &Interaction) -> Timestamp {
 pub(super) fn key(scope: Scope, single: bool, offer: Option<&Offer>, channel: Option<ChannelSlot>) -> Option<usize> {
     match scope {
         Scope::Offer if single => Some(0),
-        Scope::Offer => offer.map(|o| o.slot.index()),
+        Scope::Offer | Scope::Record => offer.map(|o| o.slot.index()),
         Scope::Group => offer.map(|o| o.group.index()),
         Scope::Issue => offer.map(|o| o.issue.index()),
         Scope::Channel => channel.map(|c| c.index()),
@@ -299,11 +380,11 @@ pub(super) fn key(scope: Scope, single: bool, offer: Option<&Offer>, channel: Op
     }
 }
 
-/// Where the marks of a scope begin.
+/// Where the marks of a scope begin; those of records stand elsewhere.
 fn base(rules: &Ruleset, scope: Scope) -> usize {
     let sizes = [rules.offers.len(), rules.groups.len(), rules.issues.len(), rules.channels.len()];
     let before = match scope {
-        Scope::Offer => 0,
+        Scope::Offer | Scope::Record => 0,
         Scope::Group => 1,
         Scope::Issue => 2,
         Scope::Channel => 3,

@@ -3,13 +3,13 @@
 
 use crate::{
     customer::permissions,
-    domain::{DecisionId, Interaction, Profile, Reservation, Timestamp},
-    rules::{Channel, Limit, Offer, Ruleset, Window},
+    domain::{DecisionId, Interaction, Profile, RecordRef, Reservation, Timestamp},
+    rules::{Channel, Limit, Offer, Ruleset, Scope, Window},
 };
 
 use super::{
     calendar,
-    history::{counts_on, is_contact, key},
+    history::{counts_on, is_contact, is_of, key},
     wishes::{self, Weekly},
 };
 
@@ -32,7 +32,7 @@ pub fn has_room(
     ruleset: &Ruleset,
     profile: &Profile,
     open: &[Reservation],
-    (offer, channel): (&Offer, &Channel),
+    (offer, channel, record): (&Offer, &Channel, RecordRef),
     (decision, now): (DecisionId, Timestamp),
 ) -> bool {
     let wished = || wishes::weekly(ruleset, profile, open, (now, Some(decision)));
@@ -40,28 +40,28 @@ pub fn has_room(
         return false;
     }
     offer.limits.iter().map(|slot| &ruleset.limits[slot.index()]).all(|limit| {
-        let Some(wanted) = counter(limit, ruleset, offer, channel) else { return true };
+        let Some(wanted) = counter(limit, ruleset, (offer, channel, record)) else { return true };
         let from = window_from(ruleset, limit.window, now);
-        let same_counter = |i: crate::domain::OfferId, c: crate::domain::ChannelId| {
+        let same_counter = |i: crate::domain::OfferId, c: crate::domain::ChannelId, record: RecordRef| {
             let offer = ruleset.offer_slots.get(&i).map(|slot| ruleset.offer(*slot));
             let channel = ruleset.channel_slots.get(&c).map(|slot| ruleset.channel(*slot));
-            offer
-                .zip(channel)
-                .is_some_and(|(o, c)| o.limits.contains(&limit.slot) && counter(limit, ruleset, o, c) == Some(wanted))
+            offer.zip(channel).is_some_and(|(o, c)| {
+                o.limits.contains(&limit.slot) && counter(limit, ruleset, (o, c, record)) == Some(wanted)
+            })
         };
         let contact = |i: &&Interaction| {
             let channel = ruleset.channel_slots.get(&i.channel).map(|slot| ruleset.channel(*slot));
-            i.at >= from && is_contact(i, channel) && same_counter(i.offer, i.channel)
+            i.at >= from && is_contact(i, channel) && same_counter(i.offer, i.channel, i.record)
         };
         let seen = profile.interactions.iter().filter(contact).count();
         let held = |r: &&Reservation| {
             let known = |i: &Interaction| {
                 let channel = ruleset.channel_slots.get(&i.channel).map(|slot| ruleset.channel(*slot));
-                i.decision == r.decision && i.offer == r.offer && i.channel == r.channel && is_contact(i, channel)
+                is_of(i, r) && is_contact(i, channel)
             };
             r.expires_at > now
                 && r.at >= from
-                && same_counter(r.offer, r.channel)
+                && same_counter(r.offer, r.channel, r.record)
                 && !profile.interactions.iter().any(known)
         };
         let held = open.iter().filter(held).count();
@@ -70,9 +70,15 @@ pub fn has_room(
 }
 
 /// The counter of a limit that a contact falls on; `None` when it does not count.
-fn counter(limit: &Limit, ruleset: &Ruleset, offer: &Offer, channel: &Channel) -> Option<usize> {
+fn counter(
+    limit: &Limit,
+    ruleset: &Ruleset,
+    (offer, channel, record): (&Offer, &Channel, RecordRef),
+) -> Option<(usize, RecordRef)> {
     if !counts_on(limit, ruleset, Some(channel.slot)) {
         return None;
     }
-    key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel.slot))
+    let by_record = limit.scope == Scope::Record && offer.each.is_some();
+    let record = if by_record { record } else { RecordRef::NONE };
+    Some((key(limit.scope, limit.offer.is_some(), Some(offer), Some(channel.slot))?, record))
 }

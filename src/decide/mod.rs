@@ -13,6 +13,7 @@ mod compose;
 
 // what they share: the question on its way, its facts and its past
 mod calendar;
+mod each;
 pub mod explore;
 mod facts;
 mod history;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 use crate::{
     domain::{
         Cells, Decision, DecisionId, Degraded, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, Pauses,
-        PresentationRef, Profile, Request, Reservation, Timestamp, VisitorId,
+        PresentationRef, Profile, RecordRef, Request, Reservation, Timestamp, VisitorId,
     },
     predict::{BaseModel, Models},
     rules::{FailedLiteral, Ruleset},
@@ -129,8 +130,9 @@ pub struct Inputs<'a> {
     pub exhausted: &'a [OfferSlot],
     /// Offers whose claim was refused, or whose content failed.
     pub denied: &'a [Denied],
-    /// Offers shown before that keep their order (re-ranking after an answer).
-    pub keep_order: &'a [OfferSlot],
+    /// Offers shown before that keep their order (re-ranking after an answer), and
+    /// the record that each spoke of.
+    pub keep_order: &'a [(OfferSlot, RecordRef)],
     /// What was wrong while gathering the inputs.
     pub degraded: DegradedSet,
     /// Customer state token for the answer; empty without a customer.
@@ -153,6 +155,8 @@ impl Inputs<'_> {
 pub struct Denied {
     /// Which.
     pub offer: OfferSlot,
+    /// For which record; [`RecordRef::NONE`] for all.
+    pub record: RecordRef,
     /// `ClaimRefused` or `RenderFailed`.
     pub reason: crate::domain::Reason,
 }
@@ -206,10 +210,19 @@ pub fn compose(inputs: &Inputs<'_>, ranking: &Ranking, scratch: &mut Scratch) ->
 }
 
 /// The literals that keep an offer's conditions from being true, with the name
-/// of the condition.
-pub fn failed_literals(inputs: &Inputs<'_>, offer: OfferSlot) -> Vec<(&'static str, FailedLiteral)> {
+/// of the condition; for the record with a key, where one is given, else as
+/// [`crate::rules::Offer::facts_told`] says.
+pub fn failed_literals(
+    inputs: &Inputs<'_>,
+    (offer, record_key): (OfferSlot, &str),
+) -> Vec<(&'static str, FailedLiteral)> {
     let rules = &inputs.snapshot.ruleset;
     let mut cells = Cells::default();
     facts::fill(inputs, facts::Profiling::of(inputs), &plan::blank_cells(&rules.schema), &mut cells);
-    rules.offers.get(offer.index()).map_or_else(Vec::new, |o| engagement::literals(o, &facts::over(inputs, &cells)))
+    let Some(offer) = rules.offers.get(offer.index()) else { return Vec::new() };
+    let facts = facts::over(inputs, &cells);
+    let is_it = |at: &u16| inputs.profile.record_at(Some(*at)).is_some_and(|record| *record.key == *record_key);
+    let named = offer.each.and_then(|each| each.places(&facts).find(is_it));
+    let facts = if named.is_some() { facts.with_record(named) } else { offer.facts_told(&facts) };
+    engagement::literals(offer, &facts)
 }

@@ -108,6 +108,14 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Lists a record of an offer, dropped before channels count.
+    pub fn list_record(&mut self, question: &Question<'_>, (offer, record): (OfferSlot, u16), reason: Reason) {
+        if self.ranking.verdicts.is_some() {
+            let verdict = trace::offer_verdict(self, question, offer, reason);
+            self.push(Verdict { record_key: trace::record_key(self.inputs.profile, Some(record)), ..verdict });
+        }
+    }
+
     /// Counts what became of the question's candidates.
     fn close(&mut self, question: &Question<'_>) {
         let pool = std::mem::take(&mut self.tables.pool);

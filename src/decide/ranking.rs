@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::domain::{
-    ChannelSlot, DroppedInput, Factors, Level, OfferSet, OfferSlot, PlacementSlot, PlacementStatus, Reason,
+    ChannelSlot, DroppedInput, Factors, Level, OfferSet, OfferSlot, PlacementSlot, PlacementStatus, Reason, RecordRef,
     SilenceReason, Timestamp, Verdict, offer_set::BLOCK_BITS,
 };
 
@@ -60,6 +60,8 @@ pub struct Winner {
     pub offer: OfferSlot,
     /// The channel.
     pub channel: ChannelSlot,
+    /// The record it speaks of: where it stands in the profile, and its name.
+    pub record: (Option<u16>, RecordRef),
     /// Index into the offer's treatments.
     pub treatment: u16,
     /// How it was arbitrated, with the probability of the choice.

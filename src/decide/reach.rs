@@ -10,7 +10,13 @@ use crate::{
     rules::{Channel, ChannelKind, Need},
 };
 
-use super::{Inputs, PairSet, contact, pass::Pass, question::Question, scratch::Candidate, trace::Detail};
+use super::{
+    Inputs, PairSet, contact,
+    pass::Pass,
+    question::Question,
+    scratch::{Candidate, Tables},
+    trace::Detail,
+};
 
 /// A language that does not suit the person.
 const UNSUITED: u16 = u16::MAX;
@@ -125,7 +131,18 @@ fn named(pass: &Pass<'_>, channel: ChannelSlot) -> bool {
     pass.inputs.request.allowed_channels.contains(&pass.rules.channel(channel).id)
 }
 
+/// Pairs an offer with a channel: once, or for each of its records.
 fn pair(pass: &mut Pass<'_>, offer: OfferSlot, channel: ChannelSlot, state: &ChannelState) {
+    let candidate = candidate(pass, (offer, channel), state);
+    if pass.plan.offers.card(offer).each.is_none() {
+        return pass.tables.pool.push(candidate);
+    }
+    let Tables { records, pool, .. } = &mut *pass.tables;
+    let passing = records.of(offer).iter().filter(|looked| looked.dropped.is_none());
+    pool.extend(passing.map(|looked| Candidate { record: Some(looked.record), ..candidate }));
+}
+
+fn candidate(pass: &mut Pass<'_>, (offer, channel): (OfferSlot, ChannelSlot), state: &ChannelState) -> Candidate {
     let mut candidate = Candidate::new(offer, channel);
     let refused = match pass.plan.offers.card(offer).purpose {
         Purpose::Marketing => state.marketing,
@@ -140,7 +157,7 @@ fn pair(pass: &mut Pass<'_>, offer: OfferSlot, channel: ChannelSlot, state: &Cha
             (Ok(index), None) => candidate.treatment = index,
         }
     }
-    pass.tables.pool.push(candidate);
+    candidate
 }
 
 /// The treatment in the language that suits the person best.

@@ -6,8 +6,8 @@ use crate::{
     customer,
     domain::{
         ArmKey, ChannelSlot, Decision, DecisionId, DegradedSet, Holder, Intent, LinkRef, Match, OfferId, OfferSlot,
-        PlacementAnswer, Presentation, PresentationRef, Profile, Reason, SilenceReason, Timestamp, Trace, Value,
-        Verdict, View, VisitorId,
+        PlacementAnswer, Presentation, PresentationRef, Profile, Reason, RecordRef, SilenceReason, Timestamp, Trace,
+        Value, Verdict, View, VisitorId,
     },
     predict::{Models, Rate},
     rules::{
@@ -82,8 +82,10 @@ fn decide_with(snapshot: &Snapshot, scratch: &mut Scratch, scenario: &Scenario) 
     (request.intent, request.view, request.trace) = (Intent::Preview, View::Full, Trace::Full);
     let exhausted = slots(ruleset, &scenario.exhausted);
     let refused = slots(ruleset, &scenario.refused);
-    let mut denied: Vec<Denied> =
-        refused.into_iter().map(|offer| Denied { offer, reason: Reason::ClaimRefused }).collect();
+    let mut denied: Vec<Denied> = refused
+        .into_iter()
+        .map(|offer| Denied { offer, record: RecordRef::NONE, reason: Reason::ClaimRefused })
+        .collect();
     let mut again = |denied: &[Denied]| {
         let inputs = Inputs {
             snapshot,

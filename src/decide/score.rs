@@ -13,7 +13,7 @@ pub(super) fn score(pass: &mut Pass<'_>) {
     let mut pool = std::mem::take(&mut pass.tables.pool);
     for candidate in pool.iter_mut().filter(|c| c.is_open()) {
         let card = pass.plan.offers.card(candidate.offer);
-        let Some(factors) = factors(pass, card, candidate.offer, candidate.channel) else {
+        let Some(factors) = factors(pass, card, (candidate.offer, candidate.channel, candidate.record)) else {
             candidate.drop_for(Reason::ValueUnknown, Detail::None);
             continue;
         };
@@ -37,15 +37,19 @@ fn is_worth_it(card: &Card, net_priority: f64) -> bool {
 /// What makes an offer on a channel worth what it is; `None` when its value
 /// cannot be computed.
 #[inline]
-pub(super) fn factors(pass: &Pass<'_>, card: &Card, offer: OfferSlot, channel: ChannelSlot) -> Option<Factors> {
+pub(super) fn factors(
+    pass: &Pass<'_>,
+    card: &Card,
+    (offer, channel, record): (OfferSlot, ChannelSlot, Option<u16>),
+) -> Option<Factors> {
     let preference = pass.tables.channels[channel.index()].map_or(1.0, |state| state.preference);
     let rate = pass.inputs.snapshot.models.rate(offer, channel);
     let value = match card.value {
         Some(value) => value,
-        None => pass.rules.offer(offer).value.value(&pass.facts)?,
+        None => pass.rules.offer(offer).value.value(&pass.facts.with_record(record))?,
     };
     let channel_cost = pass.rules.channel(channel).cost;
-    let context_weight = if card.weighed { context_weight(pass, offer) } else { 1.0 };
+    let context_weight = if card.weighed { context_weight(pass, offer, record) } else { 1.0 };
     let net = rate.propensity * (value - channel_cost) * context_weight * preference * card.lever;
     net.is_finite().then_some(Factors {
         propensity: rate.propensity,
@@ -60,7 +64,8 @@ pub(super) fn factors(pass: &Pass<'_>, card: &Card, offer: OfferSlot, channel: C
     })
 }
 
-fn context_weight(pass: &Pass<'_>, offer: OfferSlot) -> f64 {
-    let stated = pass.rules.offer(offer).context_weight.as_ref().and_then(|w| w.value(&pass.facts));
+fn context_weight(pass: &Pass<'_>, offer: OfferSlot, record: Option<u16>) -> f64 {
+    let facts = pass.facts.with_record(record);
+    let stated = pass.rules.offer(offer).context_weight.as_ref().and_then(|w| w.value(&facts));
     stated.map_or(1.0, |w| w.max(0.0))
 }

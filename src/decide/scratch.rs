@@ -10,6 +10,7 @@ use crate::{
 use super::{
     Inputs, PairSet,
     calendar::Zones,
+    each::Records,
     history::History,
     plan::Plan,
     reach::{ChannelState, Suited},
@@ -48,6 +49,10 @@ pub(super) struct Tables {
     pub exhausted: OfferSet,
     /// Offers that won a slot of the page.
     pub taken: OfferSet,
+    /// Records for which an offer did.
+    pub taken_records: Vec<(OfferSlot, u16)>,
+    /// The records of offers that are proposed for each.
+    pub records: Records,
     /// Offers of the question at hand that are still in.
     pub offers: OfferSet,
     /// How many offers of the question at hand are still in.
@@ -66,6 +71,7 @@ impl Tables {
         self.suited.clear();
         self.suited.resize(plan.treatments.lists_len, None);
         self.taken.reset(plan.offers.len);
+        self.taken_records.clear();
         self.exhausted.reset(plan.offers.len);
         inputs.exhausted.iter().for_each(|offer| self.exhausted.insert(*offer));
     }
@@ -79,6 +85,8 @@ pub(super) struct Candidate {
     pub offer: OfferSlot,
     /// The channel.
     pub channel: ChannelSlot,
+    /// The record it speaks of: where it stands in the profile.
+    pub record: Option<u16>,
     /// Index into the offer's treatments.
     pub treatment: u16,
     /// Where it stands.
@@ -105,7 +113,8 @@ pub(super) enum Standing {
 impl Candidate {
     /// A pair before anything is known of it.
     pub fn new(offer: OfferSlot, channel: ChannelSlot) -> Self {
-        Self { offer, channel, treatment: 0, standing: Standing::Open, detail: Detail::None, net_priority: 0.0 }
+        let (record, standing, detail) = (None, Standing::Open, Detail::None);
+        Self { offer, channel, record, treatment: 0, standing, detail, net_priority: 0.0 }
     }
 
     /// Drops it.

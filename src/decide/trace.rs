@@ -1,7 +1,12 @@
 //! Verdicts in words, made only when they are asked for.
 
+use std::sync::Arc;
+
 use crate::{
-    domain::{AttrSlot, Factors, LimitSlot, OfferSlot, Purpose, Reason, Stage, Timestamp, Trace, TraceReport, Verdict},
+    domain::{
+        AttrSlot, Factors, LimitSlot, OfferSlot, Profile, Purpose, Reason, Stage, Timestamp, Trace, TraceReport,
+        Verdict,
+    },
     rules::{Ruleset, Window},
 };
 
@@ -50,6 +55,7 @@ pub(super) enum Detail {
 pub(super) fn offer_verdict(pass: &Pass<'_>, question: &Question<'_>, offer: OfferSlot, reason: Reason) -> Verdict {
     Verdict {
         offer: pass.rules.offer(offer).name_id.clone(),
+        record_key: Arc::default(),
         channel: None,
         placement: question.placement.map(|p| p.name.clone()).unwrap_or_default(),
         stage: reason.stage(),
@@ -62,6 +68,11 @@ pub(super) fn offer_verdict(pass: &Pass<'_>, question: &Question<'_>, offer: Off
     }
 }
 
+/// The key of the record at a place; empty for none.
+pub(super) fn record_key(profile: &Profile, record: Option<u16>) -> Arc<str> {
+    profile.record_at(record).map_or_else(Arc::default, |record| (*record.key).into())
+}
+
 /// The verdict on a candidate.
 pub(super) fn verdict(pass: &Pass<'_>, question: &Question<'_>, candidate: &Candidate) -> Verdict {
     let rules = pass.rules;
@@ -72,6 +83,7 @@ pub(super) fn verdict(pass: &Pass<'_>, question: &Question<'_>, candidate: &Cand
     let scored = reason.is_none_or(|r| r == Reason::Holdout || r.stage() == Stage::Arbitrate);
     Verdict {
         offer: rules.offer(candidate.offer).name_id.clone(),
+        record_key: record_key(pass.inputs.profile, candidate.record),
         channel: Some(rules.channel(candidate.channel).name.clone()),
         placement: question.placement.map(|p| p.name.clone()).unwrap_or_default(),
         stage: reason.map_or(Stage::Arbitrate, Reason::stage),
@@ -85,11 +97,12 @@ pub(super) fn verdict(pass: &Pass<'_>, question: &Question<'_>, candidate: &Cand
 }
 
 fn factors(pass: &Pass<'_>, candidate: &Candidate) -> Option<Factors> {
-    let same = |w: &&Winner| w.offer == candidate.offer && w.channel == candidate.channel;
+    let wanted = (candidate.offer, candidate.channel, candidate.record);
+    let same = |w: &&Winner| (w.offer, w.channel, w.record.0) == wanted;
     if candidate.standing == Standing::Won {
         return pass.ranking.winners.iter().rfind(same).map(|w| w.factors);
     }
-    score::factors(pass, pass.plan.offers.card(candidate.offer), candidate.offer, candidate.channel)
+    score::factors(pass, pass.plan.offers.card(candidate.offer), wanted)
 }
 
 fn words(rules: &Ruleset, candidate: &Candidate) -> String {

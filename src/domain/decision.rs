@@ -215,6 +215,8 @@ pub struct Presentation {
     pub channel_id: ChannelId,
     /// The offer's id.
     pub offer: Arc<str>,
+    /// The key of the record it speaks of; empty for none.
+    pub record_key: Arc<str>,
     /// `offer/channel/language`.
     pub treatment: Arc<str>,
     /// The channel's id.
@@ -327,6 +329,8 @@ pub struct TraceReport {
 pub struct Verdict {
     /// The offer.
     pub offer: Arc<str>,
+    /// The key of the record it speaks of; empty for none.
+    pub record_key: Arc<str>,
     /// The channel; `None` when dropped before channels count.
     pub channel: Option<Arc<str>>,
     /// The placement; empty for an open question.

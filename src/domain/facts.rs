@@ -1,6 +1,6 @@
 //! The values one decision reads, by attribute slot.
 
-use super::{AttrSlot, Date, Profile, Request, Schema, Timestamp, Value, ValueRef};
+use super::{AttrId, AttrSlot, AttributeSource, Date, Profile, Request, Schema, Timestamp, Value, ValueRef};
 
 /// Where the value of one slot stands, without borrowing it.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -34,6 +34,8 @@ pub enum Cell {
     EmptySet,
     /// Index into what was computed for this reading.
     Derived(u16),
+    /// What the schema says of the record at hand: see [`Facts::record`].
+    Record,
 }
 
 /// The cells of one reading, with the texts and sets that were computed for them.
@@ -94,6 +96,9 @@ pub struct Facts<'a> {
     pub request: &'a Request,
     /// The moment of the decision.
     pub now: Timestamp,
+    /// The record at hand: an index into the profile's records; `None` where none
+    /// is spoken of.
+    pub record: Option<u16>,
 }
 
 impl<'a> Facts<'a> {
@@ -165,6 +170,26 @@ impl<'a> Facts<'a> {
             },
             Cell::EmptySet => ValueRef::Set(&[]),
             Cell::Derived(at) => self.derived.get(usize::from(at)).map_or(ValueRef::Missing, |v| v.as_ref()),
+            Cell::Record => self.of_record(slot).unwrap_or(ValueRef::Missing),
         }
+    }
+
+    /// The same facts with another record at hand.
+    #[must_use]
+    pub fn with_record(self, record: Option<u16>) -> Self {
+        Self { record, ..self }
+    }
+
+    /// What a slot reads of the record at hand.
+    fn of_record(&self, slot: AttrSlot) -> Option<ValueRef<'a>> {
+        let record = self.profile.record_at(self.record)?;
+        let fields = record.fields.as_ref()?;
+        let field = match self.schema.attributes.get(slot.index())?.source {
+            AttributeSource::RecordKey(list) => return (list == record.list).then_some(ValueRef::Text(&record.key)),
+            AttributeSource::RecordField(list, field) if list == record.list => field,
+            _ => return None,
+        };
+        let at = fields.binary_search_by_key(&field, |known: &(AttrId, Value)| known.0).ok()?;
+        Some(fields[at].1.as_ref())
     }
 }

@@ -212,3 +212,23 @@ impl fmt::Display for RulesetHash {
 /// The event's id at rest: 128-bit hash of (source, event id).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct EventId(pub u128);
+
+/// Names one record of a list, for what is said per record; [`RecordRef::NONE`]
+/// where nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct RecordRef(pub u64);
+
+impl RecordRef {
+    /// No record.
+    pub const NONE: RecordRef = RecordRef(0);
+
+    /// The record of a list with a key; never [`RecordRef::NONE`].
+    pub fn of(list: AttrId, key: &str) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(list.0)).max(1))
+    }
+
+    /// Whether it names a record.
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{
     ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventId, EventTypeId, IdentityTypeId, ItemId, OfferId,
-    OutcomeSet, ReasonCode, Timestamp, Value,
+    OutcomeSet, ReasonCode, RecordRef, Timestamp, Value,
     request::Purpose,
     schema::VISITOR_TYPE,
     series::{FeedValue, Keep, SeriesId},
@@ -47,7 +47,7 @@ pub struct Profile {
     pub attributes: Vec<StoredAttribute>,
     /// Totals per event type, sorted by type.
     pub stats: Vec<EventStat>,
-    /// Contacts and what followed, sorted by (contact time, decision, offer, channel).
+    /// Contacts and what followed, sorted by (contact time, decision, offer, channel, record).
     pub interactions: Vec<Interaction>,
     /// Item touches, sorted by (time, item).
     pub items: Vec<ItemTouch>,
@@ -294,6 +294,8 @@ pub struct Interaction {
     pub offer: OfferId,
     /// The channel.
     pub channel: ChannelId,
+    /// The record it speaks of.
+    pub record: RecordRef,
     /// Time of the first outcome that was recorded.
     pub at: Timestamp,
     /// Time of the latest click, accept, decline, conversion, dismiss or unsubscribe.
@@ -389,6 +391,8 @@ pub struct Reservation {
     pub offer: OfferId,
     /// The channel.
     pub channel: ChannelId,
+    /// The record it speaks of.
+    pub record: RecordRef,
     /// When it was decided.
     pub at: Timestamp,
     /// When it lapses.

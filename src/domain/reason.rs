@@ -87,11 +87,13 @@ reasons! {
     NotVerified = 30, Retrieve, "not_verified";
     /// It cannot be sent within the request's send window.
     OutsideSendWindow = 31, Contact, "outside_send_window";
+    /// The record was not looked at: enough before it pass.
+    NotLookedAt = 32, Engagement, "not_looked_at";
 }
 
 impl Reason {
     /// One more than the largest number; the length of a table by reason.
-    pub const TABLE_LEN: usize = 32;
+    pub const TABLE_LEN: usize = 33;
 
     /// From its number.
     pub fn from_number(number: u8) -> Option<Self> {

@@ -25,7 +25,8 @@ pub struct Schema {
     pub traits: Vec<AttrSlot>,
     /// Slots of what is read only for a verified person, in slot order.
     pub verified: Vec<AttrSlot>,
-    /// Slots by full name: `p.country`, `ctx.basket_value`.
+    /// Slots by full name: `p.country`, `ctx.basket_value`; not of what is read of
+    /// the record at hand, for whose name the list must be known.
     pub by_name: HashMap<Arc<str>, AttrSlot>,
     /// Identity types.
     pub identities: Vec<IdentityDef>,
@@ -35,6 +36,8 @@ pub struct Schema {
     pub records: Vec<RecordListDef>,
     /// Slots of the keys of records, in slot order.
     pub record_keys: Vec<AttrSlot>,
+    /// Slots of what is read of the record at hand, in slot order.
+    pub record_fields: Vec<AttrSlot>,
     /// The time zone of the rules, in which days begin; without it UTC.
     pub time_zone: Option<jiff::tz::TimeZone>,
     /// Whether any trait is read from a series or a model: then a reading works
@@ -72,6 +75,21 @@ impl Schema {
     /// A list of records by its name.
     pub fn records_by_name(&self, name: &str) -> Option<&RecordListDef> {
         self.records.iter().find(|list| &*list.name == name)
+    }
+
+    /// The slot of a field of the record at hand, of a list: `balance` of
+    /// `r.balance`; `key` is the record's key.
+    pub fn record_slot(&self, list: AttrId, field: &str) -> Option<AttrSlot> {
+        self.of_record(list).find(|def| *def.name == *field).map(|def| def.slot)
+    }
+
+    /// What is read of the record at hand of a list.
+    pub fn of_record(&self, list: AttrId) -> impl Iterator<Item = &AttributeDef> {
+        let all = self.record_fields.iter().filter_map(|slot| self.attributes.get(slot.index()));
+        all.filter(move |def| match def.source {
+            AttributeSource::RecordKey(of) | AttributeSource::RecordField(of, _) => of == list,
+            _ => false,
+        })
     }
 
     /// An identity type by its name.
@@ -160,6 +178,17 @@ pub enum AttributeSource {
     Trait(Trait),
     /// The keys of the records of a list.
     Records(AttrId),
+    /// The key of the record at hand, of a list.
+    RecordKey(AttrId),
+    /// A field of the record at hand: its list, and the field.
+    RecordField(AttrId, AttrId),
+}
+
+impl AttributeSource {
+    /// Whether it is read of the record at hand.
+    pub fn is_of_record(&self) -> bool {
+        matches!(self, AttributeSource::RecordKey(_) | AttributeSource::RecordField(..))
+    }
 }
 
 /// How a trait is computed from (profile, now).
@@ -318,6 +347,8 @@ pub struct EventDef {
     pub conversion: bool,
     /// Whether it is acknowledged only once synced to disk.
     pub durable: bool,
+    /// Whether a browser may send it, of its own visitor.
+    pub client: bool,
     /// The fields it declares.
     pub fields: Vec<FieldDef>,
     /// Whether what is given beside them is kept unchecked; else it is refused.

@@ -147,13 +147,15 @@ pub enum Aggregate {
         /// Within, microseconds.
         within_us: i64,
     },
-    /// Whether the latest of this series is older than a time and was followed
-    /// by none of the other (bool).
+    /// Whether the latest of this series is older than a time, not older than
+    /// another, and was followed by none of the other (bool).
     Abandoned {
         /// The other series; it keeps [`Keep::Moments`].
         unless: SeriesId,
         /// After, microseconds.
         after_us: i64,
+        /// At most so long ago, microseconds; the largest number for ever.
+        within_us: i64,
     },
 }
 

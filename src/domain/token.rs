@@ -1,7 +1,9 @@
 //! What signed tokens stand for: presentations, links, and customers that a
 //! look-up found.
 
-use super::{ChannelId, CustomerKey, DecisionId, IdentityHash, IdentityTypeId, OfferId, Timestamp, VisitorId};
+use super::{
+    ChannelId, CustomerKey, DecisionId, IdentityHash, IdentityTypeId, OfferId, RecordRef, Timestamp, VisitorId,
+};
 
 /// Names one presentation of one decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +16,8 @@ pub struct PresentationRef {
     pub offer: OfferId,
     /// The channel.
     pub channel: ChannelId,
+    /// The record it speaks of.
+    pub record: RecordRef,
     /// Outcomes are taken until then.
     pub expires_at: Timestamp,
 }

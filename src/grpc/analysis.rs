@@ -49,6 +49,7 @@ fn write(found: &Analysis, currency: &Currency) -> proto::GetAnalysisResponse {
             monetary: numbers(rfm.monetary, |minor| currency.major(minor)),
         }),
         model: model(found),
+        no_model: found.no_model.as_deref().unwrap_or_default().to_owned(),
         ..proto::GetAnalysisResponse::default()
     }
 }

@@ -193,12 +193,14 @@ impl Api {
         let snapshot = self.app.current();
         let input = self.read(&snapshot, |reading| customer::read_upsert(reading, wire))?;
         let stored = !input.validate_only;
+        let mut warnings = self.app.noted_times(input.at.into_iter().chain(input.consents.iter().map(|one| one.at)));
         let upserted = self.app.upsert(input).await?;
+        warnings.extend(upserted.warnings);
         Ok(proto::UpsertCustomerResponse {
             consistency_token: upserted.consistency_token,
             ack: if stored { event::ack(upserted.strength) as i32 } else { 0 },
             created: upserted.created,
-            warnings: upserted.warnings,
+            warnings,
         })
     }
 

@@ -75,7 +75,7 @@ impl Api {
     fn write_merge(&self, merge: &Merge, validate_only: bool) -> proto::Merge {
         let snapshot = self.app().current();
         let item = |id| self.app().store.item_name(id);
-        let names = Names { ruleset: &snapshot.ruleset, item: &item };
+        let names = Names { ruleset: &snapshot.ruleset, item: &item, record: &|_| String::new() };
         let identities =
             |profile: &Profile| profile.identities.iter().map(|one| customer::identity(one, &names)).collect();
         let cause = match merge.cause {

@@ -51,12 +51,14 @@ impl Api {
         })?;
         let exported = self.app().export_customer(&identities).await?;
         let item = |id| self.app().store.item_name(id);
-        let names = Names { ruleset: &snapshot.ruleset, item: &item };
+        let record = |record| customer::record_key(&exported.view.profile, record);
+        let names = Names { ruleset: &snapshot.ruleset, item: &item, record: &record };
         let entries: Vec<_> =
             exported.timeline.iter().map(|entry| timeline_page::write(entry, &names, Personal::Shown)).collect();
         let document = json!({
             "customer": told(&customer::write(&exported.view, &names))?,
             "timeline": told(&entries)?,
+            "moreTimeline": exported.more_timeline,
             "merges": merges,
             "decisions": exported.decisions.iter().map(|one| decision(one, &names)).collect::<Vec<_>>(),
             "moreDecisions": exported.more_decisions,

@@ -57,7 +57,13 @@ impl Subscription {
         let snapshot = app.current();
         let item = |id| app.store.item_name(id);
         let customer = |key: CustomerKey| app.outside_name(key);
-        let names = Names { ruleset: &snapshot.ruleset, item: &item };
+        let keys = match &told {
+            Told::Change(followed) => followed.record_keys.clone(),
+            Told::Cursor { .. } => Vec::new(),
+        };
+        let record =
+            |record| keys.iter().find(|(one, _)| *one == record).map_or_else(String::new, |(_, key)| key.to_string());
+        let names = Names { ruleset: &snapshot.ruleset, item: &item, record: &record };
         subscribe::write(told, &Outside { names, customer: &customer })
     }
 

@@ -6,7 +6,11 @@ use crate::proto;
 
 use super::{
     Api, Sight,
-    convert::{customer::Names, timeline::Personal, timeline_page as timeline},
+    convert::{
+        customer::{Names, record_key},
+        timeline::Personal,
+        timeline_page as timeline,
+    },
 };
 
 impl Api {
@@ -22,9 +26,10 @@ impl Api {
         let personal = if sight == Sight::Whole { Personal::Shown } else { Personal::Hidden };
         let snapshot = self.app().current();
         let timeline::Asked { input, check } = self.read(&snapshot, |reading| timeline::read(reading, wire))?;
-        let page = self.app().timeline(input).await?;
+        let (page, hot) = self.app().timeline(input).await?;
         let item = |id| self.app().store.item_name(id);
-        let names = Names { ruleset: &snapshot.ruleset, item: &item };
+        let record = |record| record_key(&hot.profile, record);
+        let names = Names { ruleset: &snapshot.ruleset, item: &item, record: &record };
         let next = page.next.map(|next| self.app().place_of(next));
         Ok(proto::ListTimelineResponse {
             entries: page.entries.iter().map(|entry| timeline::write(entry, &names, personal)).collect(),

@@ -28,7 +28,8 @@ impl Api {
         })?;
         let view = sight.view(self.app().customer(&identities, &token).await?, &snapshot.ruleset);
         let item = |id| self.app().store.item_name(id);
-        let names = customer::Names { ruleset: &snapshot.ruleset, item: &item };
+        let record = |record| customer::record_key(&view.profile, record);
+        let names = customer::Names { ruleset: &snapshot.ruleset, item: &item, record: &record };
         let mut customer = customer::write(&view, &names);
         wanted.limit(&mut customer);
         Ok(proto::GetCustomerResponse { customer: Some(customer) })

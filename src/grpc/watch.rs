@@ -14,7 +14,12 @@ use crate::{
 
 use super::{
     Api, Sight,
-    convert::{customer::Names, fields::Wanted, watch},
+    convert::{
+        customer::{Names, record_key},
+        fields::Wanted,
+        timeline::Personal,
+        watch,
+    },
 };
 
 /// Changes that wait for the transport; what happens meanwhile waits, bounded,
@@ -80,7 +85,10 @@ impl Watch {
             let snapshot = self.api.app().current();
             let item = |id| self.api.app().store.item_name(id);
             let watched = Watched { view: self.sight.view(watched.view, &snapshot.ruleset), ..watched };
-            let mut change = watch::write(&watched, &Names { ruleset: &snapshot.ruleset, item: &item });
+            let record = |record| record_key(&watched.view.profile, record);
+            let names = Names { ruleset: &snapshot.ruleset, item: &item, record: &record };
+            let personal = if self.sight == Sight::Whole { Personal::Shown } else { Personal::Hidden };
+            let mut change = watch::write(&watched, &names, personal);
             change.customer.iter_mut().for_each(|view| self.wanted.limit(view));
             // an event that only counts for the lift changes nothing that shows
             let shows = watched.events.is_empty() || watched.missed || !change.happenings.is_empty();

@@ -29,6 +29,8 @@ pub struct Analysis {
     pub base: BaseModel,
     /// How the model of repeat purchase was fitted; `None` when it was not.
     pub fitted: Option<Fitted>,
+    /// Why it was not, in words.
+    pub no_model: Option<Box<str>>,
 }
 
 /// A segment and who is in it.

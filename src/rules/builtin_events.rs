@@ -18,6 +18,8 @@ pub struct BuiltInEvent {
     pub conversion: bool,
     /// Whether it is acknowledged only once synced to disk.
     pub durable: bool,
+    /// Whether a browser may send it, of its own visitor.
+    pub client: bool,
     /// Its fields, none of them required.
     pub fields: &'static [BuiltInField],
 }
@@ -53,9 +55,10 @@ pub enum BuiltInKind {
 impl BuiltInEvent {
     /// As the schema holds it.
     pub fn def(&self) -> EventDef {
-        let Self { name, bought, conversion, durable, fields } = *self;
+        let Self { name, bought, conversion, durable, client, fields } = *self;
         let fields = fields.iter().map(BuiltInField::def).collect();
-        EventDef { id: EventTypeId::of(name), name: name.into(), bought, conversion, durable, fields, open: true }
+        let id = EventTypeId::of(name);
+        EventDef { id, name: name.into(), bought, conversion, durable, client, fields, open: true }
     }
 }
 
@@ -91,11 +94,16 @@ const fn field(name: &'static str, kind: BuiltInKind) -> BuiltInField {
 }
 
 const fn plain(name: &'static str, fields: &'static [BuiltInField]) -> BuiltInEvent {
-    BuiltInEvent { name, bought: false, conversion: false, durable: false, fields }
+    BuiltInEvent { name, bought: false, conversion: false, durable: false, client: false, fields }
+}
+
+/// What a page sees itself, and nothing follows from that is worth inventing.
+const fn seen(name: &'static str, fields: &'static [BuiltInField]) -> BuiltInEvent {
+    BuiltInEvent { client: true, ..plain(name, fields) }
 }
 
 const fn durable(name: &'static str, fields: &'static [BuiltInField]) -> BuiltInEvent {
-    BuiltInEvent { name, bought: false, conversion: false, durable: true, fields }
+    BuiltInEvent { durable: true, ..plain(name, fields) }
 }
 
 const MESSAGE: &[BuiltInField] = &[text("message_id"), text("campaign")];
@@ -105,13 +113,13 @@ const BOUNCE: &[BuiltInField] =
 /// Built-in event types: what a shop or a bank sees of its customers.
 pub static EVENTS: [BuiltInEvent; 28] = [
     // On a website or in an app.
-    plain("page_view", &[text("url"), text("title"), text("category")]),
-    plain("product_view", &[text("category"), text("brand"), field("price", BuiltInKind::Money)]),
-    plain("search", &[text("words"), text("category"), whole("results", 1_000_000)]),
-    plain("referral", &[text("url"), text("source"), text("campaign")]),
-    plain("basket_updated", &[text("category"), field("categories", BuiltInKind::Set)]),
+    seen("page_view", &[text("url"), text("title"), text("category")]),
+    seen("product_view", &[text("category"), text("brand"), field("price", BuiltInKind::Money)]),
+    seen("search", &[text("words"), text("category"), whole("results", 1_000_000)]),
+    seen("referral", &[text("url"), text("source"), text("campaign")]),
+    seen("basket_updated", &[text("category"), field("categories", BuiltInKind::Set)]),
     plain("login", &[text("method")]),
-    plain("app_opened", &[text("version"), text("screen")]),
+    seen("app_opened", &[text("version"), text("screen")]),
     plain("link_followed", &[text("link"), text("url"), text("message_id"), text("campaign")]),
     plain("newsletter_signup", &[text("form"), text("campaign")]),
     // Orders.
@@ -120,6 +128,7 @@ pub static EVENTS: [BuiltInEvent; 28] = [
         bought: true,
         conversion: true,
         durable: true,
+        client: false,
         fields: &[
             text("order_id"),
             text("category"),

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::domain::{Currency, Schema};
+use crate::domain::{AttrId, Currency, Schema};
 
 use super::{Position, RuleError, condition::ParsedTexts, suggest::nearest};
 
@@ -25,6 +25,8 @@ pub struct Origin {
 pub struct CompileEnv<'a> {
     /// The attributes.
     pub schema: &'a Schema,
+    /// The list whose record `r.NAME` reads, if any.
+    pub each: Option<AttrId>,
     /// The one currency.
     pub currency: Currency,
     /// The segments by name, as text: they are compiled into their readers.
@@ -65,6 +67,8 @@ pub struct SegmentSource {
 pub struct TemplateEnv<'a> {
     /// The attributes.
     pub schema: &'a Schema,
+    /// The list whose record `r.NAME` reads, if any.
+    pub each: Option<AttrId>,
     /// Names of the treatment's links.
     pub links: &'a [Arc<str>],
     /// The one currency.

@@ -53,6 +53,7 @@ use check::{Checker, Shared, Site};
 pub(super) use domain::{everybody, never};
 use explain::Explanation;
 pub use expression::{Answer, Expression};
+pub(super) use names::unknown_field;
 pub use normal::NORMAL_ROWS_MAX;
 pub(super) use normal::Row;
 use normal_subject::Kind;

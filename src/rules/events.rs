@@ -58,6 +58,27 @@ pub fn check<'a>(
     check_fields((&of, &def.fields, def.open), given, currency)
 }
 
+/// Most notes on the fields of one event.
+const NOTES_MAX: usize = 8;
+
+/// Notes on fields that an open event type does not declare but that are spelled
+/// nearly as one it does, and which is not given beside: such a field is kept, and
+/// no trait reads it.
+pub fn likely_typos<'a>(def: &EventDef, given: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let is_declared = |name: &str| def.fields.iter().any(|field| &*field.name == name);
+    if !def.open || def.fields.is_empty() {
+        return Vec::new();
+    }
+    let unknown = given.clone().filter(|name| !is_declared(name)).take(NOTES_MAX);
+    let note = |name: &str| {
+        let free = def.fields.iter().map(|field| &*field.name).filter(|known| given.clone().all(|one| one != *known));
+        let hint = did_you_mean(name, free);
+        let told = || format!("{} is not a declared field of the event `{}`{hint}", shown(name), def.name);
+        (!hint.is_empty()).then(told)
+    };
+    unknown.filter_map(note).collect()
+}
+
 /// Checks the fields of a record. Answers those that are given, sorted by id.
 ///
 /// # Errors
@@ -243,6 +264,17 @@ mod tests {
     fn fields_of_a_built_in_event_are_typed_and_others_kept_unchecked() {
         let given = [("score", Given::Number(9.0)), ("whatever", Given::Object), ("comment", Given::Nothing)];
         assert_eq!(check(&def("survey"), given, POUNDS), Ok(vec![(AttrId::of("score"), Value::Int(9))]));
+    }
+
+    #[test]
+    fn a_field_that_is_nearly_declared_is_noted() {
+        let notes = |given: &[&'static str]| likely_typos(&def("survey"), given.iter().copied());
+        let wanted = "`scor` is not a declared field of the event `survey`; did you mean `score`?";
+        assert_eq!(notes(&["scor", "whatever", "comment"]), [wanted]);
+        assert!(notes(&["scor", "score"]).is_empty(), "the declared one is there");
+        let mut closed = def("survey");
+        closed.open = false;
+        assert!(likely_typos(&closed, ["scor"].into_iter()).is_empty(), "that one is refused");
     }
 
     #[test]

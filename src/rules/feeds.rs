@@ -125,6 +125,7 @@ impl Ruleset {
             profile: &self.feeds.nobody,
             request: &self.feeds.nothing,
             now: event.at,
+            record: None,
         };
         feeds.reserve(fed.series.len());
         for series in &fed.series {

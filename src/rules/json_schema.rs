@@ -131,6 +131,7 @@ fn holds(words: &str) -> Option<Json> {
         "duration" => Some(json!({"type": "string", "pattern": "^[0-9]+[smhdw]$"})),
         "duration, day, week, month" => Some(json!({"type": "string", "pattern": "^([0-9]+[smhdw]|day|week|month)$"})),
         "HH:MM" => Some(json!({"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"})),
+        "p.LIST" => Some(json!({"type": "string", "pattern": "^p\\.[a-z][a-z0-9_]{0,63}$"})),
         "finding code" => Some(json!({"enum": super::lint::LINTS.map(|lint| lint.code)})),
         "URL" => Some(json!({"type": "string", "pattern": "^https?://"})),
         "ISO 4217 code" => Some(json!({"type": "string", "pattern": "^[A-Z]{3}$"})),

@@ -90,7 +90,12 @@ pub static SETTINGS: Section = Section {
         key("default_language", "language tag", "en", "the language of last resort"),
         key("time_zone", "IANA time zone", "UTC", "the time zone of last resort, and of calendar windows"),
         key("language_attribute", "stored attribute (string, enum)", NONE, "holds the customer's language"),
-        key("time_zone_attribute", "stored attribute (string, enum)", NONE, "holds the customer's time zone"),
+        key(
+            "time_zone_attribute",
+            "stored attribute (string, enum)",
+            NONE,
+            "holds the customer's time zone: `Europe/London`",
+        ),
     ],
 };
 
@@ -117,7 +122,12 @@ pub static CHANNEL: Section = Section {
         key("kind", "self_service, assisted, outbound", REQUIRED, "who opens the conversation"),
         key("cost", "money >= 0", "0", "what one contact costs"),
         key("base_rate", "number 0 to 1", "0.05", "prior probability of a positive outcome"),
-        key("address", "stored attribute (string)", NONE, "must be present to reach the person"),
+        key(
+            "address",
+            "stored attribute (string)",
+            NONE,
+            "must be present to reach the person; an e-mail address or a phone number where it or the channel is named as such an identity type",
+        ),
         key("require", "list of subject, text, html, talk_track", "empty", "message parts every treatment must give"),
         key("escape", "none, html", "none", "how values are escaped in subject, text and talk track; html always is"),
         key("counts_on", "decided, handoff, impression", "impression; handoff for outbound", "what makes a contact"),

@@ -50,9 +50,10 @@ pub static LIMIT: Section = Section {
         ID,
         key(
             "scope",
-            "offer, group, issue, channel, all",
+            "offer, record, group, issue, channel, all",
             REQUIRED,
-            "what it counts by; `offer` is each offer by itself",
+            "what it counts by; `offer` is each offer by itself, `record` each record of an offer with `for_each`, and \
+             for other offers the same as `offer`",
         ),
         CHANNEL,
         CHANNEL_KIND,
@@ -67,19 +68,20 @@ pub static LIMIT: Section = Section {
 const AFTER: KeySpec = key("after", "outcome", REQUIRED, "after this outcome, for example impression, click, decline");
 const REASON: KeySpec = key("reason", "decline reason", "any", "only declines with this reason");
 const COUNT: KeySpec = key("count", "1 to 100", "1", "after so many of them within the time");
+const SUPPRESS_SCOPE: KeySpec = key(
+    "scope",
+    "offer, record, group, issue, channel, all",
+    "offer",
+    "what is suppressed; `record` is the record of an offer with `for_each` that the outcome speaks of, and for other \
+     offers the same as `offer`",
+);
 const FOR: KeySpec = key("for", "duration", REQUIRED, "for how long");
 
 /// `policies.suppress[]`.
 pub static SUPPRESS: Section = Section {
     name: "policies.suppress[]",
     about: "After such an outcome nothing of the scope for some time.",
-    keys: &[
-        AFTER,
-        REASON,
-        COUNT,
-        key("scope", "offer, group, issue, channel, all", "offer", "what is suppressed"),
-        FOR,
-    ],
+    keys: &[AFTER, REASON, COUNT, SUPPRESS_SCOPE, FOR],
 };
 
 /// `policies.decline_reasons[]`.
@@ -158,6 +160,14 @@ pub static OFFER: Section = Section {
         key("purpose", "marketing, service", REQUIRED, "what it is for"),
         key("issue", "issue", REQUIRED, "what it is about"),
         key("group", "group", REQUIRED, "its group"),
+        key(
+            "for_each",
+            "p.LIST",
+            NONE,
+            "proposed for each record of a declared list of the customer, for the first 16 by key of which its conditions are true: its texts read the record as `r.FIELD` and \
+             `r.key`, and the answer names it",
+        ),
+        key("repeat", "bool", "false", "with `for_each`: a page may hold it for more than the best record"),
         key("paused", "bool", "false", "not proposed while true"),
         key("schedule", "map", "always", "when it runs"),
         key("eligibility", "condition", "everybody", "allowed"),
@@ -203,20 +213,26 @@ pub static SCHEDULE: Section = Section {
 pub static OFFER_LIMIT: Section = Section {
     name: "offers[].limits[]",
     about: "At most so many contacts of this offer with one customer.",
-    keys: &[CHANNEL, CHANNEL_KIND, MAX, WINDOW, EXACT],
+    keys: &[
+        key(
+            "scope",
+            "offer, record",
+            "offer",
+            "`record` counts each record of an offer with `for_each` by itself, and for other offers the same as `offer`",
+        ),
+        CHANNEL,
+        CHANNEL_KIND,
+        MAX,
+        WINDOW,
+        EXACT,
+    ],
 };
 
 /// `offers[].suppress[]`.
 pub static OFFER_SUPPRESS: Section = Section {
     name: "offers[].suppress[]",
     about: "After such an outcome of this offer nothing of the scope for some time.",
-    keys: &[
-        AFTER,
-        REASON,
-        COUNT,
-        key("scope", "offer, group, issue, channel, all", "offer", "what is suppressed"),
-        FOR,
-    ],
+    keys: &[AFTER, REASON, COUNT, SUPPRESS_SCOPE, FOR],
 };
 
 /// `offers[].budget`.

@@ -67,6 +67,7 @@ pub static INTERACTION: Section = Section {
     about: "A contact, and what followed.",
     keys: &[
         key("offer", "offer", REQUIRED, "of what"),
+        key("record", "text", NONE, "of an offer with `for_each`: the key of the record"),
         key("channel", "channel", REQUIRED, "where"),
         TIME,
         AGO,

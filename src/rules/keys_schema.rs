@@ -40,12 +40,18 @@ pub static IDENTITY: Section = Section {
 /// `events[]`.
 pub static EVENT: Section = Section {
     name: "events[]",
-    about: "Built in: see the table at the end. A built-in event takes `fields` alone, which are added to its own.",
+    about: "Built in: see the table at the end. A built-in event takes `fields`, which are added to its own, and `client`; nothing else.",
     keys: &[
         ID,
         key("durable", "bool", "false", "acknowledged only once synced to disk"),
         key("conversion", "bool", "false", "counts as a conversion for the lift"),
         key("bought", "bool", "false", "its items were bought"),
+        key(
+            "client",
+            "bool",
+            "false; that of a built-in event",
+            "whether a browser may send it, of its own visitor; never what is bought or a conversion",
+        ),
         key("fields", "list", "empty", "what it says beside its amount, channel and items"),
         key(
             "open",
@@ -66,7 +72,7 @@ pub static EVENT_FIELD: Section = Section {
 /// `records[]`.
 pub static RECORDS: Section = Section {
     name: "records[]",
-    about: "A bounded list of records that a person may have: accounts, subscriptions, cases. Conditions read the keys of its records as the set `p.NAME`, and walk over them: `p.cases.exists(c, c.state == 'open')`.",
+    about: "A bounded list of records that a person may have: accounts, subscriptions, cases. Conditions read the keys of its records as the set `p.NAME`, and walk over them: `p.cases.exists(c, c.state == 'open')`. An offer with `for_each: p.cases` is proposed for each record, and reads it as `r.state`.",
     keys: &[
         ID,
         key("fields", "list", REQUIRED, "what a record holds"),
@@ -164,7 +170,12 @@ pub static TRAIT: Section = Section {
             NONE,
             "what the analysis of the whole base says of the person: scores 1 to 5 (int), others double; missing before the first analysis and for who never bought",
         ),
-        key("open", "map", NONE, "whether more were opened than closed (bool)"),
+        key(
+            "open",
+            "map",
+            NONE,
+            "whether more were opened than closed, or the latest was opened after the last closing (bool)",
+        ),
         key("days_to_anniversary", "stored date", NONE, "days until its next anniversary, 0 today (int)"),
         key("days_since_contact", "true", NONE, "whole days since the latest contact (int; missing when none)"),
         key("items_bought", "true", NONE, "how many different items were bought, of those kept (int)"),
@@ -235,6 +246,7 @@ pub static ABANDONED: Section = Section {
         key("event", "event", REQUIRED, "what was begun"),
         key("unless", "event", REQUIRED, "what would have finished it"),
         key("after", "duration", REQUIRED, "how long ago the latest must be"),
+        key("within", "duration", "for ever", "how long ago the latest may be"),
         key("where", "condition", NONE, "only begun events for which it is true"),
         key("unless_where", "condition", NONE, "only finishing events for which it is true"),
     ],

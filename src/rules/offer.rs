@@ -8,6 +8,7 @@ use crate::domain::{
 
 use super::{
     condition::{Condition, Number},
+    each::Each,
     policy::{OfferReachLimits, Window},
     ruleset::Position,
     template::Template,
@@ -30,6 +31,8 @@ pub struct Offer {
     pub issue: IssueSlot,
     /// Its group.
     pub group: GroupSlot,
+    /// For the records of which list it is proposed, if it is.
+    pub each: Option<Each>,
     /// Whether it is paused.
     pub paused: bool,
     /// From (inclusive) and until (exclusive) when it runs.

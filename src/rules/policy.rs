@@ -11,6 +11,8 @@ use super::channel::ChannelKind;
 pub enum Scope {
     /// Each offer by itself.
     Offer,
+    /// Each record of an offer that is proposed for each record by itself.
+    Record,
     /// Each group by itself.
     Group,
     /// Each issue by itself.

@@ -62,14 +62,21 @@ fn write_lints(page: &mut String) {
 
 fn write_built_in(page: &mut String) {
     page.push_str(
-        "\n## Built-in event types\n\nFields beside these are kept unchecked.\n\n\
-         | event | bought | conversion | durable | fields |\n|---|---|---|---|---|\n",
+        "\n## Built-in event types\n\nFields beside these are kept unchecked; one spelled nearly as \
+         one of these is noted. `email_complained` forbids marketing on its channel, `email` unless it names one.\n\n\
+         | event | bought | conversion | durable | client | fields |\n|---|---|---|---|---|---|\n",
     );
     let mark = |on: bool| if on { "yes" } else { "" };
     for event in &EVENTS {
-        let (bought, conversion, durable) = (mark(event.bought), mark(event.conversion), mark(event.durable));
+        let [bought, conversion, durable, client] =
+            [event.bought, event.conversion, event.durable, event.client].map(mark);
         let fields: Vec<String> = event.fields.iter().map(described).collect();
-        let _ = writeln!(page, "| `{}` | {bought} | {conversion} | {durable} | {} |", event.name, fields.join(", "));
+        let _ = writeln!(
+            page,
+            "| `{}` | {bought} | {conversion} | {durable} | {client} | {} |",
+            event.name,
+            fields.join(", ")
+        );
     }
     page.push_str(
         "\n## Built-in identity types\n\n| identity | format | bearer | single | shared |\n|---|---|---|---|---|\n",

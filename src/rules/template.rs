@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::domain::{AttrSlot, Currency, Facts};
 
-use super::{Escape, Origin, RuleError, TemplateEnv, compile_env::did_you_mean};
+use super::{Escape, Origin, RuleError, TemplateEnv, compile_env::did_you_mean, condition::unknown_field};
 use engine::Engine;
 use parts::Parts;
 use tags::Tags;
@@ -127,7 +127,7 @@ impl Template {
             let span = tags.place_of(&name);
             match resolve(&name, env) {
                 // What was lost may declare it.
-                Err(_) if env.lost.attributes && (name.starts_with("p.") || name.starts_with("ctx.")) => {}
+                Err(_) if env.lost.attributes && ["p.", "ctx.", "r."].iter().any(|root| name.starts_with(root)) => {}
                 Ok(variable) => uses.push((span.start, name.as_str().into(), variable)),
                 Err(message) => errors.push((span, message)),
             }
@@ -167,7 +167,7 @@ impl Template {
 fn resolve(name: &str, env: &TemplateEnv<'_>) -> Result<Variable, String> {
     match name.split_once('.') {
         None if name == "language" => Ok(Variable::Language),
-        None if matches!(name, "p" | "ctx" | "links" | "offer") => {
+        None if matches!(name, "p" | "ctx" | "r" | "links" | "offer") => {
             Err(format!("`{name}` alone cannot be used, write `{name}.` and a name"))
         }
         None => {
@@ -183,6 +183,10 @@ fn resolve(name: &str, env: &TemplateEnv<'_>) -> Result<Variable, String> {
         Some(("links", link)) => match env.links.iter().find(|l| &***l == link) {
             Some(link) => Ok(Variable::Link(link.clone())),
             None => Err(format!("unknown link `{name}`{}", did_you_mean(link, env.links.iter().map(|l| &**l)))),
+        },
+        Some(("r", field)) => match env.each.and_then(|list| env.schema.record_slot(list, field)) {
+            Some(slot) => Ok(Variable::Attribute(slot)),
+            None => Err(unknown_field(field, env.schema, env.each)),
         },
         Some(("p" | "ctx", _)) => match env.schema.by_name.get(name) {
             Some(slot) => Ok(Variable::Attribute(*slot)),

@@ -17,7 +17,9 @@ pub struct Sampled {
     hot_bytes: Gauge,
     hot_hits: Counter,
     hot_misses: Counter,
+    unpackings: Counter,
     evictions: Counter,
+    unpacked_evictions: Counter,
     log_bytes: Gauge,
     log_records: Counter,
     fsyncs: Counter,
@@ -25,6 +27,7 @@ pub struct Sampled {
     fsync_seconds_max: Gauge,
     decisions_dropped: Counter,
     exhausted: Counter,
+    writes_waited: Counter,
     holders_dropped: Counter,
     timeline_swept: Counter,
     merges: [Counter; MergeCause::ALL.len()],
@@ -52,7 +55,9 @@ impl Sampled {
             hot_bytes: metrics.gauge(names::HOT_BYTES),
             hot_hits: lookups("hit"),
             hot_misses: lookups("miss"),
+            unpackings: counter(names::HOT_UNPACKINGS),
             evictions: counter(names::HOT_EVICTIONS),
+            unpacked_evictions: counter(names::HOT_UNPACKED_EVICTIONS),
             log_bytes: metrics.gauge(names::LOG_BYTES),
             log_records: counter(names::LOG_RECORDS),
             fsyncs: counter(names::FSYNCS),
@@ -60,6 +65,7 @@ impl Sampled {
             fsync_seconds_max: metrics.gauge(names::FSYNC_SECONDS_MAX),
             decisions_dropped: counter(names::DECISIONS_DROPPED),
             exhausted: counter(names::LOG_EXHAUSTED),
+            writes_waited: counter(names::WRITES_WAITED),
             holders_dropped: counter(names::HOLDERS_DROPPED),
             timeline_swept: counter(names::TIMELINE_SWEPT),
             merges: MergeCause::ALL.map(merges),
@@ -82,7 +88,9 @@ impl Sampled {
         self.hot_bytes.set(stats.hot_bytes as f64);
         self.hot_hits.absolute(stats.hot_hits);
         self.hot_misses.absolute(stats.hot_misses);
+        self.unpackings.absolute(stats.hot_unpackings);
         self.evictions.absolute(stats.evictions);
+        self.unpacked_evictions.absolute(stats.unpacked_evictions);
         self.log_bytes.set(stats.log_bytes as f64);
         self.log_records.absolute(stats.log_records);
         self.fsyncs.absolute(stats.fsyncs);
@@ -90,6 +98,7 @@ impl Sampled {
         self.fsync_seconds_max.set(stats.fsync_us_max as f64 / 1e6);
         self.decisions_dropped.absolute(stats.decisions_dropped);
         self.exhausted.absolute(stats.exhausted);
+        self.writes_waited.absolute(stats.writes_waited);
         self.holders_dropped.absolute(stats.holders_dropped);
         self.timeline_swept.absolute(stats.timeline_swept);
         self.merges.iter().zip(stats.merges).for_each(|(counter, count)| counter.absolute(count));

@@ -1,7 +1,7 @@
 //! Analyses of the base at rest: the latest whole, and what decisions read of
 //! those before it, as their replay needs them; and who is in which segment.
 
-use redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
 use crate::{
     domain::{CustomerKey, Timestamp},
@@ -63,6 +63,12 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
     transaction.open_table(BASES)?;
     transaction.open_table(ANALYSIS)?;
     transaction.open_table(MEMBERS)?;
+    Ok(())
+}
+
+/// Removes in which segments an erased customer was.
+pub(super) fn forget(transaction: &WriteTransaction, key: CustomerKey) -> Result<(), redb::Error> {
+    transaction.open_table(MEMBERS)?.remove(key.0)?;
     Ok(())
 }
 
@@ -170,7 +176,8 @@ impl Store {
         }))
     }
 
-    /// Keeps who is in which segment; who is in none has no row. Blocking.
+    /// Keeps who is in which segment; who is in none has no row, nor has who was
+    /// erased meanwhile. Blocking.
     ///
     /// # Errors
     /// The store cannot be written: nothing is kept.
@@ -179,8 +186,9 @@ impl Store {
             let transaction = database.begin_write()?;
             {
                 let mut table = transaction.open_table(MEMBERS)?;
+                let profiles = transaction.open_table(PROFILES)?;
                 for (key, segments) in members {
-                    match segments.0.is_empty() {
+                    match segments.0.is_empty() || profiles.get(key.0)?.is_none() {
                         true => drop(table.remove(key.0)?),
                         false => drop(table.insert(key.0, &segments.0[..])?),
                     }

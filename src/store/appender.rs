@@ -106,9 +106,17 @@ impl Appender {
         self.log.append(RecordKind::Items, time, &frames::encode_names(names));
     }
 
-    pub fn segments(&mut self, changed: &SegmentsChanged, time: Timestamp) {
+    /// Segments that a customer entered and left, sealed with their data key.
+    pub fn segments(
+        &mut self,
+        (changed, key): (&SegmentsChanged, &DataKey),
+        time: Timestamp,
+    ) -> Result<(), StoreError> {
         self.begin(time);
-        self.log.append(RecordKind::Segments, time, &codec::encode_segments(changed));
+        let sequence = self.log.next_sequence();
+        let payload = frames::encode_segments((changed, key), sequence, &mut self.buffers)?;
+        self.log.append(RecordKind::Segments, time, payload);
+        Ok(())
     }
 
     /// A record of a customer: merged, parted or erased.

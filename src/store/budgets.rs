@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{DecisionId, OfferId, Timestamp};
+use smallvec::SmallVec;
+
+use crate::domain::{DecisionId, OfferId, RecordRef, Timestamp};
 
 use super::ledger::BudgetClaim;
 
@@ -30,6 +32,7 @@ pub(crate) struct Budgets {
 pub(crate) struct Presentation {
     pub decision: DecisionId,
     pub offer: OfferId,
+    pub record: RecordRef,
     pub until: Timestamp,
 }
 
@@ -55,6 +58,10 @@ struct Budget {
     confirmed: HashMap<DecisionId, Sign>,
     /// The same, first to be forgotten first.
     forgetting: BTreeSet<(Timestamp, DecisionId)>,
+    /// The records that a unit is for and that were not given back; none for
+    /// offers that speak of no record. INVARIANT: only of decisions in `open` or
+    /// `confirmed`.
+    records: HashMap<DecisionId, SmallVec<[RecordRef; 2]>>,
     /// Seen presentations per bucket.
     seen: BTreeMap<i64, u64>,
     /// INVARIANT: the sum of `seen`.
@@ -75,27 +82,39 @@ impl Budgets {
         self.shard(claim.offer).get(&claim.offer).map_or(0, |b| b.used(claim.window_from, now)) < claim.max
     }
 
-    pub(super) fn claim(&self, claim: &BudgetClaim, decision: DecisionId, now: Timestamp, lapses: Timestamp) -> bool {
+    pub(super) fn claim(
+        &self,
+        claim: &BudgetClaim,
+        (decision, record): (DecisionId, RecordRef),
+        now: Timestamp,
+        lapses: Timestamp,
+    ) -> bool {
         let mut shard = self.shard(claim.offer);
         let budget = shard.entry(claim.offer).or_default();
         budget.known = true;
         budget.sweep(now);
         budget.forget_before(claim.window_from);
         if budget.open.contains_key(&decision) {
+            budget.add_record(decision, record);
             return true;
         }
         if budget.used(claim.window_from, now) >= claim.max {
             return false;
         }
         budget.hold(decision, lapses);
+        budget.add_record(decision, record);
         true
     }
 
-    /// Gives a unit back: an open one, or one that is permanent only because
-    /// it was decided. Answers the bucket that changed and its count.
-    pub(super) fn release(&self, decision: DecisionId, offer: OfferId) -> Option<(i64, u64)> {
+    /// Gives a unit back, with the last of its records, or for all of them without
+    /// one: an open unit, or one that is permanent only because it was decided.
+    /// Answers the bucket that changed and its count.
+    pub(super) fn release(&self, decision: DecisionId, (offer, record): (OfferId, RecordRef)) -> Option<(i64, u64)> {
         let mut shard = self.shard(offer);
         let budget = shard.get_mut(&offer)?;
+        if budget.needs_still(decision, record) {
+            return None;
+        }
         if budget.drop_claim(decision) || budget.confirmed.get(&decision) != Some(&Sign::Decided) {
             return None;
         }
@@ -118,6 +137,7 @@ impl Budgets {
             if sign == Sign::Seen {
                 *known = Sign::Seen;
             }
+            budget.add_record(decision, presentation.record);
             return None;
         }
         let claimed = budget.open.get(&decision).copied();
@@ -126,6 +146,7 @@ impl Budgets {
             return None;
         }
         budget.remember(decision, sign, claimed.unwrap_or(presentation.until).max(presentation.until));
+        budget.add_record(decision, presentation.record);
         let bucket = bucket_of_decision(decision);
         budget.count_seen(bucket, 1);
         budget.seen.get(&bucket).map(|count| (bucket, *count))
@@ -145,11 +166,14 @@ impl Budgets {
         let claimed = budget.open.get(&presentation.decision).copied();
         budget.drop_claim(presentation.decision);
         budget.remember(presentation.decision, sign, claimed.unwrap_or(presentation.until).max(presentation.until));
+        budget.add_record(presentation.decision, presentation.record);
     }
 
     /// After a restart: a unit that was given back already.
-    pub(crate) fn restore_release(&self, decision: DecisionId, offer: OfferId) {
-        if let Some(budget) = self.shard(offer).get_mut(&offer) {
+    pub(crate) fn restore_release(&self, decision: DecisionId, (offer, record): (OfferId, RecordRef)) {
+        if let Some(budget) = self.shard(offer).get_mut(&offer)
+            && !budget.needs_still(decision, record)
+        {
             budget.drop_claim(decision);
             budget.confirmed.remove(&decision);
         }
@@ -161,8 +185,12 @@ impl Budgets {
     }
 
     /// Puts a claim back after a restart.
-    pub(crate) fn restore_claim(&self, decision: DecisionId, offer: OfferId, lapses: Timestamp) {
-        self.shard(offer).entry(offer).or_default().hold(decision, lapses);
+    pub(crate) fn restore_claim(&self, presentation: &Presentation) {
+        let Presentation { decision, offer, record, until } = *presentation;
+        let mut shard = self.shard(offer);
+        let budget = shard.entry(offer).or_default();
+        budget.hold(decision, until);
+        budget.add_record(decision, record);
     }
 
     /// Whether presentations of the offer may have been counted as seen.
@@ -215,6 +243,30 @@ impl Budget {
         self.lapsing.remove(&(lapses, decision))
     }
 
+    /// A unit is for a record too.
+    fn add_record(&mut self, decision: DecisionId, record: RecordRef) {
+        if record.is_some() {
+            let records = self.records.entry(decision).or_default();
+            if !records.contains(&record) {
+                records.push(record);
+            }
+        }
+    }
+
+    /// Takes a record from a unit, or all without one; whether another one needs
+    /// the unit still.
+    fn needs_still(&mut self, decision: DecisionId, record: RecordRef) -> bool {
+        let Some(records) = self.records.get_mut(&decision) else { return false };
+        if record.is_some() {
+            records.retain(|one| *one != record);
+            if !records.is_empty() {
+                return true;
+            }
+        }
+        self.records.remove(&decision);
+        false
+    }
+
     fn remember(&mut self, decision: DecisionId, sign: Sign, until: Timestamp) {
         self.confirmed.insert(decision, sign);
         self.forgetting.insert((until, decision));
@@ -226,12 +278,18 @@ impl Budget {
         {
             self.forgetting.pop_first();
             self.confirmed.remove(&decision);
+            if !self.open.contains_key(&decision) {
+                self.records.remove(&decision);
+            }
         }
         while let Some((lapses, decision)) = self.lapsing.first().copied()
             && lapses <= now
         {
             self.lapsing.pop_first();
             self.open.remove(&decision);
+            if !self.confirmed.contains_key(&decision) {
+                self.records.remove(&decision);
+            }
         }
     }
 

@@ -33,13 +33,15 @@ impl Group {
                 customer: decision.customer,
                 offer: winner.offer,
                 channel: winner.channel,
+                record: winner.record,
                 expires_at: winner.reserved_until.unwrap_or(record.now),
             };
             match decision.customer {
                 Some(_) => self.apply_quietly(shared, decision.customer, &decided_event(record, presentation))?,
                 None => {
-                    let (decision, offer, until) = (record.id, winner.offer, presentation.expires_at);
-                    self.units.push(Unit::Confirm(Presentation { decision, offer, until }, Sign::Decided));
+                    let (decision, until) = (record.id, presentation.expires_at);
+                    let of = Presentation { decision, offer: winner.offer, record: winner.record, until };
+                    self.units.push(Unit::Confirm(of, Sign::Decided));
                 }
             }
         }

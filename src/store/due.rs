@@ -5,16 +5,17 @@
 use redb::{Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::domain::{
-    ChannelId, CustomerKey, DecisionId, Effect, Event, EventKind, OfferId, OutcomeType, PresentationRef, Timestamp,
+    ChannelId, CustomerKey, DecisionId, Effect, Event, EventKind, OfferId, OutcomeType, PresentationRef, RecordRef,
+    Timestamp,
 };
 
-use super::{Store, StoreError, blocking, embedded::Embedded, overlay::Layer};
+use super::{Store, StoreError, blocking, embedded::Embedded, overlay::Layer, shared::Shared};
 
-/// (when it is looked at next, customer, decision, offer, channel, outcome) to
+/// (when it is looked at next, customer, decision, offer, channel, record, outcome) to
 /// when the outcome came.
 const DUE: TableDefinition<Key, i64> = TableDefinition::new("due");
 
-type Key = (i64, u128, u128, u64, u32, u8);
+type Key = (i64, u128, u128, u64, u32, u64, u8);
 
 /// A presentation that reached, or may have reached, a customer and may still be
 /// answered.
@@ -30,6 +31,9 @@ pub struct Due {
     pub offer: OfferId,
     /// The channel.
     pub channel: ChannelId,
+    /// The keyed hash of the record it speaks of, see [`Store::is_of_record`]; 0 for
+    /// none.
+    pub record: u64,
     /// What showed it: decided, impression or handoff.
     pub shown_by: OutcomeType,
     /// When that came.
@@ -40,27 +44,29 @@ impl Due {
     /// The presentation that an event shows, when it does so for the first time;
     /// looked at as soon as may be, for how long it is waited for stands in the
     /// rules.
-    pub(super) fn of(customer: CustomerKey, event: &Event, effects: &[Effect]) -> Option<Self> {
+    pub(super) fn of(shared: &Shared, customer: CustomerKey, (event, effects): (&Event, &[Effect])) -> Option<Self> {
         let EventKind::Outcome { presentation, outcome: shown_by, .. } = &event.kind else { return None };
-        let PresentationRef { decision, offer, channel, .. } = *presentation;
+        let PresentationRef { decision, offer, channel, record, .. } = *presentation;
         let is_new = effects.iter().any(|effect| matches!(effect, Effect::Outcome { .. }));
         let shows = matches!(shown_by, OutcomeType::Decided | OutcomeType::Impression | OutcomeType::Handoff);
         let (look_at, at, shown_by) = (event.at, event.at, *shown_by);
-        (is_new && shows).then_some(Self { look_at, customer, decision, offer, channel, shown_by, at })
+        let record = shared.hasher.record(customer, record);
+        (is_new && shows).then_some(Self { look_at, customer, decision, offer, channel, record, shown_by, at })
     }
 
     fn key(&self) -> Key {
-        let Self { look_at, customer, decision, offer, channel, shown_by, at: _ } = *self;
-        (look_at.0, customer.0, decision.0, offer.0, channel.0, shown_by as u8)
+        let Self { look_at, customer, decision, offer, channel, record, shown_by, at: _ } = *self;
+        (look_at.0, customer.0, decision.0, offer.0, channel.0, record, shown_by as u8)
     }
 
-    fn read((look_at, customer, decision, offer, channel, shown_by): Key, at: i64) -> Option<Self> {
+    fn read((look_at, customer, decision, offer, channel, record, shown_by): Key, at: i64) -> Option<Self> {
         Some(Self {
             look_at: Timestamp(look_at),
             customer: CustomerKey(customer),
             decision: DecisionId(decision),
             offer: OfferId(offer),
             channel: ChannelId(channel),
+            record,
             shown_by: OutcomeType::from_number(shown_by)?,
             at: Timestamp(at),
         })
@@ -98,7 +104,7 @@ impl Embedded {
         self.with("reading what is due", |database| {
             let table = database.begin_read()?.open_table(DUE)?;
             let mut found = Vec::new();
-            for row in table.range(..(now.0.saturating_add(1), 0, 0, 0, 0, 0))?.take(len_max) {
+            for row in table.range(..(now.0.saturating_add(1), 0, 0, 0, 0, 0, 0))?.take(len_max) {
                 let (key, at) = row?;
                 found.extend(Due::read(key.value(), at.value()));
             }
@@ -140,6 +146,11 @@ impl Store {
     pub async fn due(&self, now: Timestamp, len_max: usize) -> Result<Vec<Due>, StoreError> {
         let shared = std::sync::Arc::clone(&self.shared);
         blocking(move || shared.mended(shared.embedded.due(now, len_max))).await
+    }
+
+    /// Whether what is due speaks of this record, or of none as this is none.
+    pub fn is_of_record(&self, due: &Due, record: RecordRef) -> bool {
+        self.shared.hasher.record(due.customer, record) == due.record
     }
 
     /// Notes what became of what was due.

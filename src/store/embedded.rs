@@ -11,7 +11,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use crate::domain::{ChannelId, CustomerKey, EventId, IdentityHash, ItemId, OfferId, Tallies, Tally, Timestamp};
 
 use super::{
-    HotProfile, StoreError, TimelineQuery, codec, erase,
+    HotProfile, StoreError, TimelineQuery, erase,
     holders::Holders,
     layer_rows,
     overlay::Layer,
@@ -49,7 +49,7 @@ pub(super) const SLOTS_END: &str = "slots_end";
 pub(super) type Counts = (u64, u64, u64, u64, u64, u64, i64);
 
 /// Version of the tables. In version 1 profiles and their keys were in the clear.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// How long an event id is remembered, microseconds.
 pub const EVENT_IDS_KEPT_US: i64 = 7 * crate::domain::time::DAY_US;
 /// Memory redb may use for pages, bytes.
@@ -106,7 +106,7 @@ impl Embedded {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let embedded = Self {
             path: path.to_owned(),
-            slots: Slots::open(&path.with_file_name("keys.slots"))?,
+            slots: Slots::at(&path.with_file_name("keys.slots")),
             doomed: Mutex::default(),
             database: RwLock::new(None),
             broken: AtomicBool::new(true),
@@ -206,9 +206,7 @@ impl Embedded {
     ) -> Result<Option<HotProfile>, StoreError> {
         let Some(data_key) = self.slots.read(slot, key)? else { return Ok(None) };
         let encoded = RowKey::of(&data_key).open((Table::Profiles, &key.0.to_le_bytes()), row)?;
-        let profile = codec::decode_profile(&encoded)?;
-        let hash = xxhash_rust::xxh3::xxh3_128(&encoded);
-        Ok(Some(HotProfile { profile, hash, data_key }))
+        HotProfile::of_encoded(&encoded, data_key).map(Some)
     }
 
     /// A customer's data key, also of one that was merged into another.
@@ -251,8 +249,9 @@ impl Embedded {
             let transaction = database.begin_write()?;
             let freed = erase::apply(&transaction, layer)?;
             let plan = layer_rows::write(&transaction, layer, &self.slots)?;
-            super::unions::forget(&transaction, now)?;
-            layer_rows::forget_events(&transaction, Timestamp(now.0.saturating_sub(EVENT_IDS_KEPT_US)))?;
+            super::kept_merges::forget(&transaction, now)?;
+            let before = Timestamp(now.0.saturating_sub(EVENT_IDS_KEPT_US));
+            layer_rows::forget_events(&transaction, before, layer.events.len())?;
             super::due::write(&transaction, layer)?;
             transaction.commit()?;
             self.slots.used(plan);

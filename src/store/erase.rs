@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::domain::{CustomerKey, IdentityHash, Profile, Timestamp};
 
 use super::{
-    Receipt, ReceiptStatus, Store, StoreError, Strength, codec,
+    Receipt, ReceiptStatus, Store, StoreError, Strength, analysis, codec,
     embedded::{ALIASES, DATA_KEYS, FREE_SLOTS, HOLDERS, PROFILES},
     group::Group,
     identity::IdentityHasher,
@@ -46,8 +46,11 @@ pub struct Erasure {
     pub reason: Box<str>,
     /// The customer and all who were merged into it.
     pub customers: Vec<CustomerKey>,
-    /// Their identities.
+    /// Their identities, as far as nobody else has them: what happened before is
+    /// not taken under them any more.
     pub identities: Vec<IdentityHash>,
+    /// Their identities that others have as well, whose they stay.
+    pub shared: Vec<IdentityHash>,
 }
 
 /// An erasure that is asked for.
@@ -69,7 +72,16 @@ impl Erasure {
         let mut customers = vec![profile.key];
         customers.extend(profile.absorbed.iter().map(|origin| origin.key).filter(|key| *key != profile.key));
         let identities = profile.identities.iter().map(|one| hasher.identity(one.kind, &one.value)).collect();
-        Self { id: new.id, at: new.at, reason: new.reason, customers, identities }
+        Self { id: new.id, at: new.at, reason: new.reason, customers, identities, shared: Vec::new() }
+    }
+
+    /// Sets apart the identities that others have as well.
+    fn spare_others(mut self, shared: &Shared) -> Result<Self, StoreError> {
+        for hash in std::mem::take(&mut self.identities) {
+            let others = shared.holders(hash)?.and_then(|holders| holders.without(&self.customers));
+            if others.is_some() { self.shared.push(hash) } else { self.identities.push(hash) }
+        }
+        Ok(self)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -82,6 +94,8 @@ impl Erasure {
         self.customers.iter().for_each(|key| writer.u128(key.0));
         writer.len(self.identities.len());
         self.identities.iter().for_each(|hash| writer.u128(hash.0));
+        writer.len(self.shared.len());
+        self.shared.iter().for_each(|hash| writer.u128(hash.0));
         payload
     }
 
@@ -101,8 +115,9 @@ impl Erasure {
         let reason = reader.text()?.into();
         let customers = reader.list(16, |r| Ok(CustomerKey(r.u128()?)))?;
         let identities = reader.list(16, |r| Ok(IdentityHash(r.u128()?)))?;
+        let shared = reader.list(16, |r| Ok(IdentityHash(r.u128()?)))?;
         reader.end()?;
-        Ok(Some(Self { id, at, reason, customers, identities }))
+        Ok(Some(Self { id, at, reason, customers, identities, shared }))
     }
 
     /// The tombstone of one of its identities, which may have one already.
@@ -162,6 +177,7 @@ fn remove_customer(transaction: &WriteTransaction, key: CustomerKey) -> Result<O
     transaction.open_table(PROFILES)?.remove(key.0)?;
     timeline::remove(transaction, key)?;
     unions::erase(transaction, key)?;
+    analysis::forget(transaction, key)?;
     let slot = transaction.open_table(DATA_KEYS)?.remove(key.0)?.map(|slot| slot.value());
     if let Some(slot) = slot {
         transaction.open_table(FREE_SLOTS)?.insert(slot, ())?;
@@ -172,7 +188,7 @@ fn remove_customer(transaction: &WriteTransaction, key: CustomerKey) -> Result<O
 impl Group {
     /// Erases customers. INVARIANT: everything before it was published.
     pub fn erase(&mut self, shared: &Shared, erasure: Arc<Erasure>) -> Result<(), StoreError> {
-        for hash in &erasure.identities {
+        for hash in erasure.identities.iter().chain(&erasure.shared) {
             let Some(holders) = shared.holders(*hash)? else { continue };
             match holders.without(&erasure.customers) {
                 Some(others) => {
@@ -181,6 +197,8 @@ impl Group {
                 }
                 None => {
                     self.forgotten.insert(*hash);
+                    // who has it next is not joined by it to whom it joined before
+                    self.unions.linked.insert(*hash, 0);
                 }
             }
         }
@@ -204,7 +222,8 @@ impl Writer {
             return Err(StoreError::Full { limit_bytes: self.shared.config.log_bytes_max });
         }
         self.shared.saw_time(new.at);
-        let erasure = Arc::new(Erasure::of(new, &hot.profile, &self.shared.hasher));
+        let erasure = Erasure::of(new, &hot.profile, &self.shared.hasher).spare_others(&self.shared)?;
+        let erasure = Arc::new(erasure);
         let mut group = Group::default();
         group.erase(&self.shared, Arc::clone(&erasure))?;
         self.appender.customer(&erasure.encode(), erasure.at);
@@ -227,7 +246,7 @@ pub(super) fn free_slots(database: &redb::Database) -> Result<super::slots::Free
     let transaction = database.begin_read()?;
     let mut free = super::slots::Free::default();
     for row in transaction.open_table(FREE_SLOTS)?.iter()? {
-        free.slots.push(row?.0.value());
+        free.slots.insert(row?.0.value());
     }
     let end = transaction.open_table(super::embedded::META)?.get(super::embedded::SLOTS_END)?;
     free.end = end.map_or(0, |end| end.value().cast_unsigned());

@@ -1,7 +1,7 @@
 //! What a record of the log tells who follows it.
 
 use crate::{
-    domain::{CustomerKey, DecisionId, Event, EventKind, Timestamp},
+    domain::{CustomerKey, DecisionId, Event, EventKind, RecordRef, Timestamp},
     predict::SegmentsChanged,
 };
 
@@ -80,6 +80,30 @@ pub struct Followed {
     pub kind: ChangeKind,
     /// What it says; `None` when that was erased since.
     pub content: Option<Content>,
+    /// The keys of the records that it speaks of, as far as the customer still has
+    /// them.
+    pub record_keys: Vec<(RecordRef, Box<str>)>,
+}
+
+impl Followed {
+    /// With the keys of the records that it speaks of.
+    fn named(mut self, shared: &Shared) -> Result<Self, StoreError> {
+        let spoken: Vec<RecordRef> = match &self.content {
+            Some(Content::Event(event)) => match &event.kind {
+                EventKind::Outcome { presentation, .. } => vec![presentation.record],
+                _ => return Ok(self),
+            },
+            Some(Content::Decision(_, winners)) => winners.iter().map(|winner| winner.record).collect(),
+            _ => return Ok(self),
+        };
+        let Some(customer) = self.customer.filter(|_| spoken.iter().any(|record| record.is_some())) else {
+            return Ok(self);
+        };
+        let Some(hot) = shared.load(customer)? else { return Ok(self) };
+        let key = |record: RecordRef| Some((record, hot.profile.key_of(record)?.into()));
+        self.record_keys = spoken.into_iter().filter_map(key).collect();
+        Ok(self)
+    }
 }
 
 /// What a record says.
@@ -109,7 +133,7 @@ pub(super) fn read(
         RecordKind::Segments if kinds.has(ChangeKind::Segments) => Some(segments(shared, record)?),
         _ => None,
     };
-    Ok(told.filter(|told| kinds.has(told.kind)))
+    told.filter(|told| kinds.has(told.kind)).map(|told| told.named(shared)).transpose()
 }
 
 fn event(shared: &Shared, record: &LogRecord<'_>, kinds: ChangeKinds) -> Result<Option<Followed>, StoreError> {
@@ -127,6 +151,7 @@ fn event(shared: &Shared, record: &LogRecord<'_>, kinds: ChangeKinds) -> Result<
         customer: head.customer,
         kind,
         content,
+        record_keys: Vec::new(),
     };
     let Some(key) = history::data_key(shared, head.customer)? else {
         let kind = if head.outcome.is_some() { ChangeKind::Outcome } else { ChangeKind::Event };
@@ -145,10 +170,9 @@ fn event(shared: &Shared, record: &LogRecord<'_>, kinds: ChangeKinds) -> Result<
 
 fn decision(shared: &Shared, record: &LogRecord<'_>) -> Result<Followed, StoreError> {
     let frame = DecisionFrame::read(record)?;
-    let kept = history::data_key(shared, frame.customer)?.is_some();
-    let content = match kept {
-        true => Some(Content::Decision(frame.id, frame.public()?.record.winners)),
-        false => None,
+    let content = match history::data_key(shared, frame.customer)? {
+        Some(key) => Some(Content::Decision(frame.id, frame.whole(record, Some(&key))?.record.winners)),
+        None => None,
     };
     Ok(Followed {
         sequence: record.sequence,
@@ -156,6 +180,7 @@ fn decision(shared: &Shared, record: &LogRecord<'_>) -> Result<Followed, StoreEr
         customer: frame.customer,
         kind: ChangeKind::Decision,
         content,
+        record_keys: Vec::new(),
     })
 }
 
@@ -183,6 +208,7 @@ fn customer(record: &LogRecord<'_>) -> Result<Option<Followed>, StoreError> {
         customer: customers.next(),
         kind,
         content: Some(Content::Others(customers.collect())),
+        record_keys: Vec::new(),
     }))
 }
 
@@ -200,14 +226,15 @@ fn erased(reader: &mut codec::Reader<'_>) -> Result<Vec<CustomerKey>, StoreError
 }
 
 fn segments(shared: &Shared, record: &LogRecord<'_>) -> Result<Followed, StoreError> {
-    let changed = codec::decode_segments(record.payload)?;
-    let customer = Some(changed.customer);
-    let kept = history::data_key(shared, customer)?.is_some();
+    let customer = Some(frames::segments_head(record)?);
+    let key = history::data_key(shared, customer)?;
+    let changed = key.map(|key| frames::segments_body(record, &key)).transpose()?;
     Ok(Followed {
         sequence: record.sequence,
         time: record.time,
         customer,
         kind: ChangeKind::Segments,
-        content: kept.then_some(Content::Segments(changed)),
+        content: changed.map(Content::Segments),
+        record_keys: Vec::new(),
     })
 }

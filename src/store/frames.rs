@@ -1,7 +1,10 @@
 //! What stands in log records: a public part in the clear, bound to a sealed
 //! body. What belongs to no customer is sealed with the store's own key.
 
-use crate::domain::{CustomerKey, DecisionId, Event, EventId, EventKind, OutcomeType};
+use crate::{
+    domain::{CustomerKey, DecisionId, Event, EventId, EventKind, OutcomeType},
+    predict::SegmentsChanged,
+};
 
 use super::{
     DecisionRecord, HotProfile, StoreError, codec,
@@ -188,8 +191,11 @@ pub(super) fn encode_profile<'b>(
     let mut writer = buffers.begin(VERSION);
     writer.u128(hot.hash);
     writer.u128(hot.profile.key.0);
-    buffers.seal(&hot.data_key, sequence, |into| codec::encode_profile(&hot.profile, into))
+    buffers.seal(&hot.data_key, sequence, |into| into.extend_from_slice(hot.packed.encoded()))
 }
+
+/// Bytes of the hash and the customer of a profile's version.
+const HEAD_BYTES: usize = 32;
 
 /// The hash and the customer of a profile's version.
 pub(super) fn profile_head(record: &LogRecord<'_>) -> Result<(u128, CustomerKey), StoreError> {
@@ -202,10 +208,37 @@ pub(super) fn profile_head(record: &LogRecord<'_>) -> Result<(u128, CustomerKey)
 pub(super) fn profile_body(record: &LogRecord<'_>, key: &DataKey) -> Result<HotProfile, StoreError> {
     let mut reader = codec::Reader::new("profile record", record.payload);
     reader.version(VERSION)?;
-    let hash = reader.u128()?;
-    reader.u128()?;
+    reader.take(HEAD_BYTES)?;
     let encoded = read_body(Some(key), record, reader.rest())?;
-    Ok(HotProfile { profile: codec::decode_profile(&encoded)?, hash, data_key: key.clone() })
+    HotProfile::of_encoded(&encoded, key.clone())
+}
+
+/// The payload of the segments that a customer entered and left.
+pub(super) fn encode_segments<'b>(
+    (changed, key): (&SegmentsChanged, &DataKey),
+    sequence: u64,
+    buffers: &'b mut Buffers,
+) -> Result<&'b [u8], StoreError> {
+    let mut writer = buffers.begin(SEALED_VERSION);
+    writer.u128(changed.customer.0);
+    buffers.seal(key, sequence, |into| codec::encode_segments(changed, into))
+}
+
+/// Who entered and left segments.
+pub(super) fn segments_head(record: &LogRecord<'_>) -> Result<CustomerKey, StoreError> {
+    Ok(segments_reader(record)?.0)
+}
+
+fn segments_reader<'a>(record: &LogRecord<'a>) -> Result<(CustomerKey, &'a [u8]), StoreError> {
+    let mut reader = codec::Reader::new("segments record", record.payload);
+    reader.version(SEALED_VERSION)?;
+    Ok((CustomerKey(reader.u128()?), reader.rest()))
+}
+
+/// Which segments a customer entered and left.
+pub(super) fn segments_body(record: &LogRecord<'_>, key: &DataKey) -> Result<SegmentsChanged, StoreError> {
+    let (customer, body) = segments_reader(record)?;
+    codec::decode_segments(customer, &read_body(Some(key), record, body)?)
 }
 
 /// The payload of item names.

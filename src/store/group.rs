@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use crate::customer;
 use crate::domain::{
     ChannelId, CustomerKey, DecisionId, Effect, Event, EventId, EventKind, IdentityHash, ItemId, OfferId, OutcomeSet,
-    OutcomeType, PresentationRef, Profile, Tallies, Timestamp,
+    OutcomeType, PresentationRef, Profile, RecordRef, Tallies, Timestamp,
 };
 
 use super::{
@@ -79,7 +79,7 @@ pub(super) enum Unit {
     Confirm(Presentation, Sign),
     /// It was confirmed before, and reached somebody now.
     Reached(DecisionId, OfferId),
-    Release(Option<CustomerKey>, DecisionId, OfferId),
+    Release(DecisionId, (OfferId, RecordRef)),
 }
 
 /// What changed in the tallies.
@@ -190,7 +190,7 @@ impl Group {
         let effects = customer::apply(&mut staged.profile, event);
         staged.touched = true;
         staged.applied += 1;
-        self.due.extend(Due::of(key, event, &effects));
+        self.due.extend(Due::of(shared, key, (event, &effects)));
         self.effects.extend(effects);
         if shared.watchers.watched(key) || self.watched.contains(&key) {
             self.happened.entry(key).or_default().push(Arc::new(event.clone()));
@@ -219,14 +219,15 @@ impl Group {
 
     fn move_unit(&mut self, event: &Event, owner: Option<CustomerKey>, confirms: bool) {
         let EventKind::Outcome { presentation, outcome, .. } = &event.kind else { return };
-        let PresentationRef { decision, offer, expires_at: until, .. } = *presentation;
+        let PresentationRef { decision, offer, record, expires_at: until, .. } = *presentation;
         if confirms {
             let sign = if *outcome == OutcomeType::Decided { Sign::Decided } else { Sign::Seen };
-            self.units.push(Unit::Confirm(Presentation { decision, offer, until }, sign));
+            self.units.push(Unit::Confirm(Presentation { decision, offer, record, until }, sign));
         } else if CONFIRMING.has(*outcome) && *outcome != OutcomeType::Decided {
             self.units.push(Unit::Reached(decision, offer));
         } else if *outcome == OutcomeType::Cancelled {
-            self.units.push(Unit::Release(owner, decision, offer));
+            self.units.push(Unit::Release(decision, (offer, record)));
+            self.moves.extend(owner.map(|owner| Move::Release(owner, decision, (offer, record))));
         }
     }
 
@@ -304,7 +305,8 @@ impl Group {
 }
 
 /// Lets everything that goes by the customer follow a move. INVARIANT: the
-/// profiles it leads to are in memory.
+/// profiles it leads to are in memory, and every move before was followed: what
+/// was reserved for who was taken in is released where it is then.
 fn follow(shared: &Shared, one: Move) {
     match one {
         Move::Unite(absorbed, survivor) => {
@@ -319,6 +321,9 @@ fn follow(shared: &Shared, one: Move) {
             shared.ledger.part(survivor, absorbed);
             shared.watchers.part(survivor, absorbed);
         }
+        Move::Release(owner, decision, (offer, record)) => {
+            shared.ledger.release_reservation(Some(owner), decision, (offer, Some(record)));
+        }
     }
 }
 
@@ -330,10 +335,7 @@ fn settle(shared: &Shared, unit: &Unit) -> Option<((OfferId, i64), u64)> {
             budgets.reached(*decision, *offer);
             (*offer, None)
         }
-        Unit::Release(customer, decision, offer) => {
-            shared.ledger.release_reservation(*customer, *decision, *offer);
-            (*offer, budgets.release(*decision, *offer))
-        }
+        Unit::Release(decision, what) => (what.0, budgets.release(*decision, *what)),
     };
     changed.map(|(bucket, count)| ((offer, bucket), count))
 }

@@ -1,25 +1,22 @@
-//! Profiles in memory. What comes out is an `Arc`; guards stay inside, so that
-//! none can be held over an await.
+//! Profiles in memory, packed. What comes out is an `Arc`; guards stay inside,
+//! so that none can be held over an await.
 
-use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
-use crate::domain::{
-    CustomerKey, Preference, Profile, RecordChange, StoredSeries, Value, profile::SeriesState, series::FeedValue,
-};
+use crate::domain::CustomerKey;
 
-use super::{HotProfile, Store, sampled::SampledMap};
+use super::{HotProfile, PackedProfile, Store, sampled::SampledMap, seal::DataKey, unpacked::Unpacked};
 
 /// Counters and generations that the customers are spread over.
 const SHARDS: usize = 64;
-/// What an entry costs beyond its profile, bytes (estimate).
-const ENTRY_BYTES: usize = 96;
 
-/// Hot profiles, bounded in bytes. What is not in the embedded store yet is
-/// held by the overlay, so any profile may be evicted.
-pub(super) struct HotMap {
-    profiles: SampledMap<CustomerKey, Arc<HotProfile>>,
+/// Hot profiles, packed, bounded in bytes; the structs of those asked for last
+/// are kept beside them, within the same bound. What is not in the embedded
+/// store yet is held by the overlay, so any profile may be evicted.
+pub struct HotMap {
+    profiles: SampledMap<CustomerKey, PackedProfile>,
+    unpacked: Unpacked,
     shards: Vec<Shard>,
 }
 
@@ -31,6 +28,8 @@ struct Shard {
     generation: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
+    /// Hits whose structs had to be made.
+    unpackings: AtomicU64,
 }
 
 /// What a load must show to be kept.
@@ -38,21 +37,43 @@ struct Shard {
 pub(super) struct LoadTicket(u64);
 
 impl HotMap {
+    /// An empty map of at most so many bytes.
     pub fn new(bytes_max: u64) -> Self {
-        Self { profiles: SampledMap::new(bytes_max), shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        let share = Unpacked::share(bytes_max);
+        Self {
+            profiles: SampledMap::new(bytes_max - share),
+            unpacked: Unpacked::new(share),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+        }
     }
 
+    /// A profile, and its structs are kept for who asks again; counts a hit or a
+    /// miss.
     pub fn get(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
-        let found = self.profiles.get(&key);
         let shard = self.shard(key);
-        let counter = if found.is_some() { &shard.hits } else { &shard.misses };
-        counter.fetch_add(1, Relaxed);
-        found
+        let Some(packed) = self.profiles.get(&key) else {
+            shard.misses.fetch_add(1, Relaxed);
+            return None;
+        };
+        shard.hits.fetch_add(1, Relaxed);
+        if let Some(known) = self.unpacked.get(key, &packed) {
+            return Some(known);
+        }
+        shard.unpackings.fetch_add(1, Relaxed);
+        let made = unpack(&packed)?;
+        self.keep_unpacked(&made);
+        Some(made)
     }
 
-    /// The profile, without counting a hit or a miss.
+    /// The profile, without counting a hit or a miss or keeping its structs.
     pub fn peek(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
-        self.profiles.get(&key)
+        let packed = self.profiles.get(&key)?;
+        self.unpacked.look(key, &packed).or_else(|| unpack(&packed))
+    }
+
+    /// What seals a customer's data.
+    pub(super) fn data_key(&self, key: CustomerKey) -> Option<DataKey> {
+        Some(self.profiles.get(&key)?.data_key())
     }
 
     /// The writer's new version.
@@ -60,8 +81,8 @@ impl HotMap {
         let key = profile.profile.key;
         // before the value, so that an older load is refused from here on
         self.shard(key).generation.fetch_add(1, SeqCst);
-        let bytes = heap_bytes(&profile.profile);
-        self.profiles.put(key, profile, bytes);
+        self.profiles.put(key, profile.packed.clone(), entry_bytes(&profile));
+        self.keep_unpacked(&profile);
     }
 
     /// Takes a profile out; no load that began before is kept.
@@ -70,37 +91,65 @@ impl HotMap {
             // an older load is refused from here on
             self.shard(key).generation.fetch_add(1, SeqCst);
         });
+        self.unpacked.remove_if(key, |_| true);
     }
 
     /// To be taken before a load begins.
-    pub fn ticket(&self, key: CustomerKey) -> LoadTicket {
+    pub(super) fn ticket(&self, key: CustomerKey) -> LoadTicket {
         LoadTicket(self.shard(key).generation.load(SeqCst))
     }
 
     /// Keeps what was loaded, unless the writer was faster. `None`: load again.
-    pub fn put_loaded(&self, profile: Arc<HotProfile>, ticket: LoadTicket) -> Option<Arc<HotProfile>> {
+    pub(super) fn put_loaded(&self, profile: Arc<HotProfile>, ticket: LoadTicket) -> Option<Arc<HotProfile>> {
         let key = profile.profile.key;
-        let bytes = heap_bytes(&profile.profile);
         let valid = || self.shard(key).generation.load(SeqCst) == ticket.0;
-        self.profiles.put_new(key, profile, bytes, valid)
+        let kept = self.profiles.put_new(key, profile.packed.clone(), entry_bytes(&profile), valid)?;
+        if !kept.is(&profile.packed) {
+            return self.unpacked.look(key, &kept).or_else(|| unpack(&kept));
+        }
+        self.keep_unpacked(&profile);
+        Some(profile)
     }
 
+    /// Profiles in memory.
     pub fn len(&self) -> u64 {
         self.profiles.len()
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.profiles.bytes()
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
+    /// What they take of the heap, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.profiles.bytes() + self.unpacked.bytes()
+    }
+
+    /// Profiles that went for others to have room.
     pub fn evictions(&self) -> u64 {
         self.profiles.evictions()
     }
 
-    /// (hits, misses) since the start.
-    pub fn lookups(&self) -> (u64, u64) {
+    /// (hits, misses, hits whose structs had to be made) since the start.
+    pub fn lookups(&self) -> (u64, u64, u64) {
         let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| of(s).load(Relaxed)).sum();
-        (sum(|s| &s.hits), sum(|s| &s.misses))
+        (sum(|s| &s.hits), sum(|s| &s.misses), sum(|s| &s.unpackings))
+    }
+
+    /// Structs that went for others to have room.
+    pub fn unpacked_evictions(&self) -> u64 {
+        self.unpacked.evictions()
+    }
+
+    /// Keeps structs, unless the map has another version by now, or none: who
+    /// removes takes out of the map first, so nothing of the erased stays here.
+    fn keep_unpacked(&self, profile: &Arc<HotProfile>) {
+        let key = profile.profile.key;
+        self.unpacked.put(profile);
+        if !self.profiles.look(&key).is_some_and(|now| now.is(&profile.packed)) {
+            self.unpacked.remove_if(key, |kept| kept.packed.is(&profile.packed));
+        }
     }
 
     fn shard(&self, key: CustomerKey) -> &Shard {
@@ -117,60 +166,17 @@ impl Store {
     /// A profile in memory, without counting as a use of it: for who looks at
     /// all of them.
     pub fn look(&self, key: CustomerKey) -> Option<Arc<HotProfile>> {
-        self.shared.hot.profiles.look(&key)
+        let packed = self.shared.hot.profiles.look(&key)?;
+        self.shared.hot.unpacked.look(key, &packed).or_else(|| unpack(&packed))
     }
 }
 
-/// Estimated heap of a profile in the map, bytes.
-fn heap_bytes(profile: &Profile) -> u64 {
-    let identities: usize = profile.identities.iter().map(|i| size_of_val(i) + text(&i.value)).sum();
-    let attributes: usize =
-        profile.attributes.iter().map(|a| size_of_val(a) + a.value.as_ref().map_or(0, value_bytes)).sum();
-    let consents: usize = profile.consents.iter().map(|c| size_of_val(c) + text(&c.source) + text(&c.proof)).sum();
-    let wishes: usize = profile.preferences.iter().map(|p| size_of_val(p) + preference_bytes(&p.preference)).sum();
-    let records: usize = profile.records.iter().map(|r| size_of_val(r) + record_bytes(&r.change)).sum();
-    let lists = size_of_val(&profile.interactions[..])
-        + size_of_val(&profile.items[..])
-        + size_of_val(&profile.stats[..])
-        + series_bytes(&profile.series);
-    let absorbed: usize =
-        profile.absorbed.iter().map(|o| size_of_val(o) + size_of_val(&o.stats[..]) + series_bytes(&o.series)).sum();
-    let known = identities + attributes + consents + wishes + records;
-    (ENTRY_BYTES + size_of::<HotProfile>() + known + lists + absorbed) as u64
+/// The structs of a packed profile; what was packed here can be unpacked.
+fn unpack(packed: &PackedProfile) -> Option<Arc<HotProfile>> {
+    packed.unpack().ok().map(Arc::new)
 }
 
-/// What a text takes beside its pointer: nothing when empty.
-fn text(text: &str) -> usize {
-    if text.is_empty() { 0 } else { text.len() + 8 }
-}
-
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Text(value) => text(value),
-        Value::Set(texts) => texts.iter().map(|value| size_of_val(value) + text(value)).sum(),
-        _ => 0,
-    }
-}
-
-fn preference_bytes(preference: &Preference) -> usize {
-    match preference {
-        Preference::Language(Some(language)) => text(language),
-        _ => 0,
-    }
-}
-
-fn record_bytes(record: &RecordChange) -> usize {
-    let fields = record.fields.iter().flatten().map(|field| size_of_val(field) + value_bytes(&field.1));
-    text(&record.key) + fields.sum::<usize>()
-}
-
-fn series_bytes(series: &[StoredSeries]) -> usize {
-    let state = |state: &SeriesState| match state {
-        SeriesState::Sums(sums) => size_of_val(&sums[..]),
-        SeriesState::One(_, _, FeedValue::Text(value)) => text(value),
-        SeriesState::One(..) => 0,
-        SeriesState::Names(names) => names.iter().map(|name| size_of_val(name) + text(&name.name)).sum(),
-        SeriesState::Moments(moments) => size_of_val(&moments[..]),
-    };
-    series.iter().map(|one| size_of_val(one) + state(&one.state)).sum()
+/// What a profile takes in the map, bytes.
+fn entry_bytes(profile: &HotProfile) -> u64 {
+    (SampledMap::<CustomerKey, PackedProfile>::ENTRY_BYTES + profile.packed.heap_bytes()) as u64
 }

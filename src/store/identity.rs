@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::domain::{CustomerKey, Identity, IdentityHash, IdentityTypeId};
+use crate::domain::{CustomerKey, Identity, IdentityHash, IdentityTypeId, RecordRef};
 
 use super::{
     Resolved,
@@ -51,6 +51,14 @@ impl IdentityHasher {
     /// nothing of before is ever taken for theirs.
     pub fn customer_again(&self, kind: IdentityTypeId, value: &str, erasures: u32) -> CustomerKey {
         CustomerKey(self.keyed_hash(&[b"a", &erasures.to_le_bytes(), &kind.0.to_le_bytes(), value.as_bytes()]))
+    }
+
+    /// What stands at rest, outside of any seal, for a record of a customer.
+    pub fn record(&self, customer: CustomerKey, record: RecordRef) -> u64 {
+        match record.is_some() {
+            true => self.keyed_hash(&[b"r", &customer.0.to_le_bytes(), &record.0.to_le_bytes()]) as u64,
+            false => 0,
+        }
     }
 
     fn hash(&self, domain: u8, kind: IdentityTypeId, value: &str) -> u128 {

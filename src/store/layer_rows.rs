@@ -5,7 +5,7 @@ use redb::{ReadableTable, WriteTransaction};
 use crate::domain::{CustomerKey, Tally, Timestamp};
 
 use super::{
-    StoreError, codec,
+    StoreError,
     embedded::{
         ALIASES, BUDGETS, Counts, DATA_KEYS, EVENTS, EVENTS_BY_TIME, FREE_SLOTS, HOLDERS, META, NAMES, PROFILES,
         SLOTS_END, TALLIES, TOTALS,
@@ -17,7 +17,7 @@ use super::{
     timeline, unions,
 };
 
-/// Most event ids forgotten in one transaction.
+/// Most event ids forgotten in one transaction, unless it stores more.
 const FORGET_LEN_MAX: usize = 10_000;
 
 /// Writes a layer. The keys that it needs are on disk when this answers; their
@@ -78,7 +78,7 @@ fn write_profiles(transaction: &WriteTransaction, layer: &Layer, nonces: &mut No
     for (key, hot) in &layer.profiles {
         let place = key.0.to_le_bytes();
         let sealing = RowKey::of(&hot.data_key);
-        let write = |into: &mut Vec<u8>| codec::encode_profile(&hot.profile, into);
+        let write = |into: &mut Vec<u8>| into.extend_from_slice(hot.packed.encoded());
         sealing.seal(nonces, (Table::Profiles, &place), &mut row, write).map_err(refused)?;
         profiles.insert(key.0, &row[..])?;
     }
@@ -115,11 +115,16 @@ fn write_events(transaction: &WriteTransaction, layer: &Layer) -> Result<(), red
     Ok(())
 }
 
-/// Forgets the oldest event ids, a bounded number of them.
-pub(super) fn forget_events(transaction: &WriteTransaction, before: Timestamp) -> Result<(), redb::Error> {
+/// Forgets the oldest event ids, a bounded number of them: of so many new ones
+/// twice as many at least, so that they do not pile up however fast events come.
+pub(super) fn forget_events(
+    transaction: &WriteTransaction,
+    before: Timestamp,
+    new_len: usize,
+) -> Result<(), redb::Error> {
     let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
     let mut old = Vec::new();
-    for row in by_time.range(..(before.0, 0))?.take(FORGET_LEN_MAX) {
+    for row in by_time.range(..(before.0, 0))?.take(FORGET_LEN_MAX.max(2 * new_len)) {
         old.push(row?.0.value());
     }
     let mut events = transaction.open_table(EVENTS)?;
@@ -159,4 +164,34 @@ fn write_totals(transaction: &WriteTransaction, layer: &Layer) -> Result<(), red
 
 fn counts_of(t: &Tally) -> Counts {
     (t.eligible, t.decided, t.trials, t.positives, t.impressions, t.declines, t.revenue)
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::{Database, ReadableTableMetadata, backends::InMemoryBackend};
+
+    use super::*;
+
+    #[test]
+    fn more_ids_are_forgotten_than_come() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let left = |new_len| {
+            let transaction = database.begin_write().unwrap();
+            forget_events(&transaction, Timestamp(20_000), new_len).unwrap();
+            let left = transaction.open_table(EVENTS).unwrap().len().unwrap();
+            assert_eq!(transaction.open_table(EVENTS_BY_TIME).unwrap().len().unwrap(), left);
+            transaction.commit().unwrap();
+            left
+        };
+        let transaction = database.begin_write().unwrap();
+        for at in 0..25_000 {
+            transaction.open_table(EVENTS).unwrap().insert(at as u128, (1, at)).unwrap();
+            transaction.open_table(EVENTS_BY_TIME).unwrap().insert((at, at as u128), ()).unwrap();
+        }
+        transaction.commit().unwrap();
+        assert_eq!(left(0), 15_000);
+        assert_eq!(left(6_000), 5_000);
+        // those that are younger stay
+        assert_eq!(left(6_000), 5_000);
+    }
 }

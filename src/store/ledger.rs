@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{ChannelId, CustomerKey, DecisionId, OfferId, Reservation, Timestamp};
+use crate::domain::{ChannelId, CustomerKey, DecisionId, OfferId, RecordRef, Reservation, Timestamp};
 
 use super::{
     budgets::{Budgets, Presentation, Sign},
@@ -34,9 +34,19 @@ struct Shard {
     reservations: HashMap<CustomerKey, Vec<Reservation>>,
     left_by_sweep: usize,
     /// What merges changed for who read a profile of before.
-    merges: HashMap<CustomerKey, Merged>,
-    /// In order, to forget the oldest.
-    merged: VecDeque<CustomerKey>,
+    merges: HashMap<CustomerKey, Mark>,
+    /// The marks in order, to forget the oldest; of a customer who was marked
+    /// again, or parted, those that stand no more too.
+    merged: VecDeque<(CustomerKey, u64)>,
+    /// Marks ever made.
+    marked: u64,
+}
+
+/// What a merge changed, and which of all marks it is.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    merged: Merged,
+    number: u64,
 }
 
 /// What a merge changed for a customer.
@@ -103,9 +113,9 @@ impl Ledger {
         check: impl FnOnce(&[Reservation]) -> (Vec<Reservation>, R),
     ) -> Result<R, ReadAgain> {
         let shard = self.shard(customer);
-        match shard.merges.get(&customer) {
-            Some(Merged::Into(survivor)) => Err(ReadAgain(*survivor)),
-            Some(Merged::Since(needed)) if version < *needed => Err(ReadAgain(customer)),
+        match shard.mark(customer) {
+            Some(Merged::Into(survivor)) => Err(ReadAgain(survivor)),
+            Some(Merged::Since(needed)) if version < needed => Err(ReadAgain(customer)),
             _ => Ok(claim_in((shard, customer), now, check)),
         }
     }
@@ -142,8 +152,8 @@ impl Ledger {
     fn live(&self, mut customer: CustomerKey) -> (CustomerKey, MutexGuard<'_, Shard>) {
         for _ in 0..HOPS_MAX {
             let shard = self.shard(customer);
-            match shard.merges.get(&customer) {
-                Some(Merged::Into(survivor)) => customer = *survivor,
+            match shard.mark(customer) {
+                Some(Merged::Into(survivor)) => customer = survivor,
                 _ => return (customer, shard),
             }
         }
@@ -156,16 +166,29 @@ impl Ledger {
     }
 
     /// Claims one unit for a decision until it lapses; false when it is spent.
-    /// Claiming again with the same decision claims nothing more.
-    pub fn claim_budget(&self, claim: &BudgetClaim, decision: DecisionId, now: Timestamp, lapses: Timestamp) -> bool {
-        self.budgets.claim(claim, decision, now, lapses)
+    /// Claiming again with the same decision claims nothing more: a unit is of an
+    /// offer in a decision, for whichever records it speaks of.
+    pub fn claim_budget(
+        &self,
+        claim: &BudgetClaim,
+        (decision, record): (DecisionId, RecordRef),
+        now: Timestamp,
+        lapses: Timestamp,
+    ) -> bool {
+        self.budgets.claim(claim, (decision, record), now, lapses)
     }
 
-    /// Takes the reservation and the budget unit of a presentation back; a unit
-    /// that was seen stays.
-    pub fn release(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
-        self.release_reservation(customer, decision, offer);
-        let _ = self.budgets.release(decision, offer);
+    /// Takes the reservation and the budget unit of a presentation back, without a
+    /// record of the offer for all of them; a unit that was seen, or that another
+    /// record of the decision still needs, stays.
+    pub fn release(
+        &self,
+        customer: Option<CustomerKey>,
+        decision: DecisionId,
+        (offer, record): (OfferId, Option<RecordRef>),
+    ) {
+        self.release_reservation(customer, decision, (offer, record));
+        let _ = self.budgets.release(decision, (offer, record.unwrap_or_default()));
     }
 
     /// Takes back every reservation that `takes` names by offer and channel,
@@ -184,25 +207,31 @@ impl Ledger {
                 held.retain(|reservation| {
                     let takes = takes(reservation.offer, reservation.channel);
                     if takes {
-                        taken.push((reservation.decision, reservation.offer));
+                        taken.push((reservation.decision, (reservation.offer, reservation.record)));
                     }
                     !takes
                 });
                 !held.is_empty()
             });
         }
-        for (decision, offer) in &taken {
-            let _ = self.budgets.release(*decision, *offer);
+        for (decision, what) in &taken {
+            let _ = self.budgets.release(*decision, *what);
         }
         taken.len()
     }
 
-    /// Takes the reservation of a presentation back.
-    pub(crate) fn release_reservation(&self, customer: Option<CustomerKey>, decision: DecisionId, offer: OfferId) {
+    /// Takes the reservation of a presentation back; without a record those of the offer for all records.
+    pub(crate) fn release_reservation(
+        &self,
+        customer: Option<CustomerKey>,
+        decision: DecisionId,
+        (offer, record): (OfferId, Option<RecordRef>),
+    ) {
         let Some(customer) = customer else { return };
         let (customer, mut shard) = self.live(customer);
         if let Some(held) = shard.reservations.get_mut(&customer) {
-            held.retain(|r| r.decision != decision || r.offer != offer);
+            let of_record = |r: &Reservation| record.is_none_or(|record| r.record == record);
+            held.retain(|r| r.decision != decision || r.offer != offer || !of_record(r));
             if held.is_empty() {
                 shard.reservations.remove(&customer);
             }
@@ -214,7 +243,7 @@ impl Ledger {
     pub(crate) fn forget(&self, customer: CustomerKey) -> usize {
         let held = self.shard(customer).reservations.remove(&customer).unwrap_or_default();
         for reservation in &held {
-            let _ = self.budgets.release(reservation.decision, reservation.offer);
+            let _ = self.budgets.release(reservation.decision, (reservation.offer, reservation.record));
         }
         held.len()
     }
@@ -225,7 +254,7 @@ impl Ledger {
     /// both the history and the reservations tells them apart by decision.
     pub fn confirm(&self, decision: DecisionId, offer: OfferId) {
         let until = Timestamp::from_millis(i64::try_from(decision.unix_ms()).unwrap_or(i64::MAX));
-        let _ = self.budgets.confirm(&Presentation { decision, offer, until }, Sign::Seen);
+        let _ = self.budgets.confirm(&Presentation { decision, offer, record: RecordRef::NONE, until }, Sign::Seen);
     }
 
     /// The budgets, for keeping them over a restart.
@@ -286,12 +315,18 @@ impl Shard {
         }
     }
 
+    fn mark(&self, customer: CustomerKey) -> Option<Merged> {
+        self.merges.get(&customer).map(|mark| mark.merged)
+    }
+
     fn remember(&mut self, customer: CustomerKey, merged: Merged) {
-        if self.merges.insert(customer, merged).is_none() {
-            self.merged.push_back(customer);
-        }
+        let number = self.marked;
+        self.marked += 1;
+        self.merges.insert(customer, Mark { merged, number });
+        self.merged.push_back((customer, number));
         if self.merged.len() > MERGES_LEN_MAX
-            && let Some(oldest) = self.merged.pop_front()
+            && let Some((oldest, number)) = self.merged.pop_front()
+            && self.merges.get(&oldest).is_some_and(|mark| mark.number == number)
         {
             self.merges.remove(&oldest);
         }
@@ -312,7 +347,8 @@ impl Shard {
 /// INVARIANT: each (decision, offer, channel) once, at most [`RESERVATIONS_MAX`].
 fn hold(held: &mut Vec<Reservation>, reservation: Reservation) {
     let same = |r: &Reservation| {
-        r.decision == reservation.decision && r.offer == reservation.offer && r.channel == reservation.channel
+        (r.decision, r.offer, r.channel, r.record)
+            == (reservation.decision, reservation.offer, reservation.channel, reservation.record)
     };
     match held.iter_mut().find(|r| same(r)) {
         Some(known) => *known = reservation,
@@ -322,5 +358,29 @@ fn hold(held: &mut Vec<Reservation>, reservation: Reservation) {
         && let Some(first) = (0..held.len()).min_by_key(|at| held[*at].expires_at)
     {
         held.swap_remove(first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_marks_are_remembered() {
+        let key = |n: usize| CustomerKey(n as u128);
+        let mut shard = Shard::default();
+        (0..MERGES_LEN_MAX).for_each(|n| shard.remember(key(n), Merged::Since(1)));
+        // marked again, the first is the latest; parted and taken in again, the second is
+        shard.remember(key(0), Merged::Into(key(9)));
+        shard.merges.remove(&key(1));
+        shard.remember(key(1), Merged::Into(key(9)));
+        for n in 0..MERGES_LEN_MAX - 2 {
+            shard.remember(key(MERGES_LEN_MAX + n), Merged::Since(1));
+            assert_eq!([0, 1].map(|n| shard.mark(key(n))), [Some(Merged::Into(key(9))); 2], "after {n}");
+            assert!(shard.merges.len() <= MERGES_LEN_MAX && shard.merged.len() <= MERGES_LEN_MAX);
+        }
+        shard.remember(key(0), Merged::Since(2));
+        shard.remember(key(5), Merged::Since(2));
+        assert_eq!((shard.mark(key(0)), shard.mark(key(1))), (Some(Merged::Since(2)), None));
     }
 }

@@ -6,11 +6,19 @@
 use std::collections::HashMap;
 
 use crate::domain::{
-    Identity, IdentityTypeId, Profile, Schema, Sharing, StoredIdentity,
+    CustomerKey, Identity, IdentityHash, IdentityTypeId, MergeId, Profile, Schema, Sharing, StoredIdentity, Timestamp,
     schema::{IdentityBearer, PEOPLE_MAX},
 };
 
-use super::Store;
+use super::{
+    MergeCause, Store, StoreError,
+    appender::Appender,
+    group::Group,
+    log::RecordKind,
+    merge_record::{self, ChangeBody, ChangeHead, CustomerChange},
+    seal::DataKey,
+    shared::Shared,
+};
 
 /// What the rules say of every identity type.
 #[derive(Clone, Debug, Default)]
@@ -98,17 +106,20 @@ pub enum NotLinked {
     Parted = 4,
     /// Several customers hold the identity.
     Several = 5,
+    /// Who had it was erased after this happened.
+    Erased = 6,
 }
 
 impl NotLinked {
     /// Every reason, in order of its number.
-    pub const ALL: [NotLinked; 6] = [
+    pub const ALL: [NotLinked; 7] = [
         NotLinked::Single,
         NotLinked::People,
         NotLinked::Identities,
         NotLinked::Absorbed,
         NotLinked::Parted,
         NotLinked::Several,
+        NotLinked::Erased,
     ];
 
     /// Its name in labels.
@@ -120,6 +131,7 @@ impl NotLinked {
             NotLinked::Absorbed => "absorbed",
             NotLinked::Parted => "parted",
             NotLinked::Several => "several",
+            NotLinked::Erased => "erased",
         }
     }
 }
@@ -142,6 +154,48 @@ impl Store {
     /// Whether a customer has nothing but what names devices.
     pub fn is_only_device(&self, profile: &Profile) -> bool {
         self.shared.linking.load().is_only_device(&profile.identities)
+    }
+}
+
+/// One more person becomes a customer's by devices alone: the log first, then
+/// the group counts them.
+pub(super) fn join(
+    shared: &Shared,
+    log: &mut Appender,
+    group: &mut Group,
+    (key, devices, at): (CustomerKey, Vec<IdentityHash>, Timestamp),
+) -> Result<(), StoreError> {
+    let Some(staged) = group.stage(shared, key)? else { return Ok(()) };
+    let customer = staged.profile.key;
+    let head = ChangeHead { change: CustomerChange::Joined, survivor: customer, absorbed: customer };
+    let body = ChangeBody { id: MergeId(0), cause: MergeCause::Identified, reason: Box::default(), joined: devices };
+    log.joined(head, at, (&body, &staged.data_key))?;
+    group.records += 1;
+    group.count_people(shared, &body.joined)
+}
+
+impl Group {
+    /// Counts one more person whom each of these identities joined.
+    pub fn count_people(&mut self, shared: &Shared, joined: &[IdentityHash]) -> Result<(), StoreError> {
+        for hash in joined {
+            let people = self.linked(shared, *hash)?.max(1) + 1;
+            self.unions.linked.insert(*hash, people);
+        }
+        Ok(())
+    }
+}
+
+impl Appender {
+    fn joined(
+        &mut self,
+        head: ChangeHead,
+        at: Timestamp,
+        (body, key): (&ChangeBody, &DataKey),
+    ) -> Result<(), StoreError> {
+        self.begin(at);
+        let payload = merge_record::encode(head, body, (key, self.log.next_sequence()))?;
+        self.log.append(RecordKind::Customer, at, &payload);
+        Ok(())
     }
 }
 

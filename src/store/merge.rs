@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::customer;
 use crate::domain::{
-    CustomerKey, IdentityHash, MergeId, Profile, StoredIdentity, Timestamp,
+    CustomerKey, DecisionId, IdentityHash, MergeId, OfferId, Profile, RecordRef, StoredIdentity, Timestamp,
     profile::{ABSORBED_MAX, IDENTITIES_MAX},
 };
 
 use super::{
     Merge, MergeCause, NotLinked, Receipt, ReceiptStatus, StoreError,
     appender::Appender,
-    group::{Group, Staged},
+    group::Group,
     holders::Holders,
     log::RecordKind,
     merge_record::{self, ChangeBody, ChangeHead, CustomerChange},
@@ -21,13 +21,15 @@ use super::{
     unions::Redirect,
 };
 
-/// A move of what the ledger and the watchers hold, once memory has the rest.
+/// A change of what the ledger and the watchers hold, once memory has the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// All of the first is the second's too, who alone lives on.
     Unite(CustomerKey, CustomerKey),
     /// The second is a customer beside the first again.
     Part(CustomerKey, CustomerKey),
+    /// A presentation to the customer holds its place no more.
+    Release(CustomerKey, DecisionId, (OfferId, RecordRef)),
 }
 
 /// Two customers who are to become one.
@@ -229,78 +231,6 @@ impl Group {
         Ok(())
     }
 
-    /// Takes a merge back. Who lived on lives on, with what came since.
-    pub fn part(
-        &mut self,
-        shared: &Shared,
-        (survivor, id): (CustomerKey, MergeId),
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let Some(merge) = self.merge_of(shared, survivor, id)?.filter(|merge| merge.undone.is_none()) else {
-            return Ok(());
-        };
-        let absorbed = merge.absorbed.key;
-        let Some(data_key) = self.own_data_key(shared, absorbed)? else { return Ok(()) };
-        let Some(staged) = self.stage(shared, survivor)? else { return Ok(()) };
-        let (left, back) = customer::unmerge(&staged.profile, &merge.survivor, &merge.absorbed);
-        staged.profile = left;
-        staged.touched = true;
-        self.customers.insert(absorbed, Staged { profile: back, data_key, touched: true, applied: 0 });
-        for identity in &merge.absorbed.identities {
-            let stays = merge.survivor.identities.contains(identity);
-            self.hand_over(shared, identity, |holders| match stays {
-                true => holders.with(absorbed).unwrap_or(holders),
-                false => holders.map(|key| if key == survivor { absorbed } else { key }),
-            })?;
-        }
-        for hash in &merge.joined {
-            let people = self.linked(shared, *hash)?.saturating_sub(1).max(1);
-            self.unions.linked.insert(*hash, people);
-        }
-        self.unions.redirects.insert(absorbed, None);
-        self.unions.parted.insert((survivor.min(absorbed), survivor.max(absorbed)), true);
-        self.moves.push(Move::Part(survivor, absorbed));
-        self.parted += 1;
-        self.forget_in_later_merges(shared, &merge)?;
-        let undone = Merge { undone: Some(at), ..(*merge).clone() };
-        self.unions.merges.insert((survivor, id), Arc::new(undone));
-        Ok(())
-    }
-
-    /// What later merges would give back when they are taken back must not bring
-    /// back what was taken back before.
-    fn forget_in_later_merges(&mut self, shared: &Shared, undone: &Merge) -> Result<(), StoreError> {
-        let survivor = undone.survivor.key;
-        for later in self.merges_of(shared, survivor)? {
-            let has = |key| later.survivor.absorbed.iter().any(|origin| origin.key == key);
-            if later.id == undone.id || later.undone.is_some() || !has(undone.absorbed.key) {
-                continue;
-            }
-            let (left, _) = customer::unmerge(&later.survivor, &undone.survivor, &undone.absorbed);
-            let later = Merge { survivor: left, ..(*later).clone() };
-            self.unions.merges.insert((survivor, later.id), Arc::new(later));
-        }
-        Ok(())
-    }
-
-    /// The merges of who lived on in them.
-    fn merges_of(&self, shared: &Shared, survivor: CustomerKey) -> Result<Vec<Arc<Merge>>, StoreError> {
-        let mut all = shared.merges(&[survivor])?;
-        for ((key, id), merge) in &self.unions.merges {
-            if *key == survivor {
-                all.retain(|known| known.id != *id);
-                all.push(Arc::clone(merge));
-            }
-        }
-        // replay must change them in the same order
-        all.sort_by_key(|merge| (merge.at, merge.id));
-        Ok(all)
-    }
-
-    fn merge_of(&self, shared: &Shared, survivor: CustomerKey, id: MergeId) -> Result<Option<Arc<Merge>>, StoreError> {
-        Ok(self.merges_of(shared, survivor)?.into_iter().find(|merge| merge.id == id))
-    }
-
     /// Changes who holds an identity.
     fn hand_over(
         &mut self,
@@ -353,13 +283,6 @@ impl Group {
             }
         }
         Ok(false)
-    }
-
-    fn own_data_key(&self, shared: &Shared, key: CustomerKey) -> Result<Option<super::seal::DataKey>, StoreError> {
-        match self.unions.redirects.get(&key) {
-            Some(Some(redirect)) => Ok(Some(redirect.data_key.clone())),
-            _ => shared.data_key(key),
-        }
     }
 }
 

@@ -16,6 +16,9 @@ pub(super) enum CustomerChange {
     Merge = 1,
     /// That was taken back.
     Undo = 2,
+    /// One more person became a customer whom devices alone name: nobody was
+    /// taken in. 3 is an erasure.
+    Joined = 4,
 }
 
 /// The public part.
@@ -24,7 +27,7 @@ pub(super) struct ChangeHead {
     pub change: CustomerChange,
     /// Who lives on.
     pub survivor: CustomerKey,
-    /// Who was taken in, or is a customer again.
+    /// Who was taken in, or is a customer again; the same one where nobody was.
     pub absorbed: CustomerKey,
 }
 
@@ -62,7 +65,15 @@ pub(super) fn encode(
 fn reader<'a>(record: &LogRecord<'a>) -> Result<(ChangeHead, &'a [u8]), StoreError> {
     let mut reader = codec::Reader::new("customer record", record.payload);
     reader.version(VERSION)?;
-    let change = reader.choice(1, &[CustomerChange::Merge, CustomerChange::Undo])?;
+    let change = match reader.u8()? {
+        1 => CustomerChange::Merge,
+        2 => CustomerChange::Undo,
+        4 => CustomerChange::Joined,
+        other => {
+            let why = format!("reading a customer record: `{other}` is no known change; restore from a copy");
+            return Err(StoreError::Corrupt(why));
+        }
+    };
     let survivor = CustomerKey(reader.u128()?);
     let absorbed = CustomerKey(reader.u128()?);
     Ok((ChangeHead { change, survivor, absorbed }, reader.rest()))
@@ -112,5 +123,12 @@ mod tests {
         assert_eq!(super::head(&record).unwrap(), head);
         assert_eq!(super::body(&record, &key).unwrap(), body);
         assert!(super::body(&record, &other).is_err());
+        for change in [CustomerChange::Merge, CustomerChange::Undo, CustomerChange::Joined] {
+            let payload = encode(ChangeHead { change, ..head }, &body, (&key, 5)).unwrap();
+            assert_eq!(super::head(&LogRecord { payload: &payload, ..record }).unwrap().change, change);
+        }
+        let mut unknown = payload.clone();
+        unknown[1] = 3;
+        assert!(super::head(&LogRecord { payload: &unknown, ..record }).is_err());
     }
 }

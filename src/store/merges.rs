@@ -48,11 +48,14 @@ pub struct Merge {
     pub cause: MergeCause,
     /// Why, when somebody asked for it.
     pub reason: Box<str>,
-    /// The one who lives on, as it was before.
+    /// The one who lives on, as it was before; only its key once the merge was
+    /// taken back.
     pub survivor: Profile,
-    /// The one who was taken in, as it was before.
+    /// The one who was taken in, as it was before; only its key once the merge
+    /// was taken back.
     pub absorbed: Profile,
-    /// The identities by which people were joined.
+    /// The identities by which people were joined; none once the merge was taken
+    /// back.
     pub joined: Vec<IdentityHash>,
     /// When it was taken back.
     pub undone: Option<Timestamp>,
@@ -62,6 +65,23 @@ impl Merge {
     /// Until when it can be taken back.
     pub fn undo_until(&self) -> Timestamp {
         self.at.plus_us(UNDO_US)
+    }
+
+    /// What is kept once it was taken back: that it was, and of whom. INVARIANT:
+    /// nothing that is known of either, so that erasing one of the two leaves
+    /// nothing with the other.
+    pub(super) fn taken_back(&self, at: Timestamp) -> Self {
+        let head = |profile: &Profile| Profile { key: profile.key, ..Profile::default() };
+        Self {
+            id: self.id,
+            at: self.at,
+            cause: self.cause,
+            reason: self.reason.clone(),
+            survivor: head(&self.survivor),
+            absorbed: head(&self.absorbed),
+            joined: Vec::new(),
+            undone: Some(at),
+        }
     }
 }
 

@@ -27,6 +27,8 @@ mod holders;
 mod hot;
 mod identity;
 mod journals;
+mod keeping_up;
+mod kept_merges;
 pub mod key_journal;
 pub mod key_ring;
 mod known;
@@ -35,12 +37,15 @@ pub mod ledger;
 mod linking;
 pub mod log;
 mod materialise;
+mod meanwhile;
 mod merge;
 mod merge_record;
 mod merges;
 mod modes;
 mod overlay;
+mod packed;
 mod pairs;
+mod parting;
 mod recent;
 mod recovery;
 mod revisions;
@@ -56,6 +61,7 @@ mod timeline_pages;
 mod tombstones;
 mod types;
 mod unions;
+mod unpacked;
 mod watchers;
 mod whose;
 mod writer;
@@ -82,6 +88,7 @@ use journals::Journals;
 use log::{EventLog, Opened};
 use recent::{RecentDecisions, Versions};
 use recovery::Recovery;
+use seal::DataKey;
 use shared::{DECISION_QUEUE_MAX, Files, Secrets, Shared};
 use sync::SyncJob;
 use tombstones::Tombstones;
@@ -96,10 +103,13 @@ pub use follow::{FOLLOWERS_MAX, Follower, NoFollow, Since};
 pub use follow_piece::{LogPiece, PIECE_BYTES_MAX, PIECE_RECORDS_MAX};
 pub use followed::{ChangeKind, ChangeKinds, Content, Followed};
 pub use holders::{HOLDERS_MAX, has_only};
+pub use hot::HotMap;
 pub use ledger::Ledger;
 pub use linking::{LeftOut, Linking, NotLinked, TypeLinking};
+pub use meanwhile::Meanwhile;
 pub use merge::too_large_in_words as too_large;
 pub use merges::{MERGES_LISTED_MAX, Merge, MergeCause, UNDO_US};
+pub use packed::{HotProfile, PackedProfile};
 pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
 pub use timeline::{
     TIMELINE_READ_MAX, TIMELINE_ROWS_MAX, TimelineCursor, TimelineEntry, TimelinePage, TimelineQuery, TimelineWhat,
@@ -172,12 +182,14 @@ impl Store {
 
     /// Stores events in this order; answers once each has its strength.
     pub async fn record(&self, batch: Vec<Submission>) -> Vec<Receipt> {
+        let turn = self.keep_up().await;
         let len = batch.len();
         let refused = || vec![Receipt::without(ReceiptStatus::Exhausted); len];
         let (reply, answer) = oneshot::channel();
         if !self.send(Command::Record { batch, reply }).await {
             return refused();
         }
+        drop(turn);
         // the writer goes without answering only when the store is closed
         answer.await.unwrap_or_else(|_| refused())
     }
@@ -337,10 +349,14 @@ fn find(mut config: StoreConfig) -> Result<Found, StoreError> {
     for (offer, bucket, count) in overview.budgets {
         shared.ledger.budgets().restore_seen(offer, bucket, count);
     }
+    let mut candidates: HashMap<CustomerKey, Vec<DataKey>> = HashMap::new();
+    for (customer, key) in keys {
+        candidates.entry(customer).or_default().push(key);
+    }
     let recovery = Recovery {
         shared: &shared,
         stored: overview.sequence,
-        keys: HashMap::from_iter(keys),
+        keys: candidates,
         tallies: overview.tallies,
         group: Default::default(),
         last_sequence: overview.sequence,

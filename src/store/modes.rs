@@ -43,6 +43,7 @@ fn tighten_files(dir: &Path) -> io::Result<()> {
         let ours = name.to_str().is_some_and(|name| {
             name == "rapport.redb"
                 || name.starts_with("keys.journal")
+                || name == "keys.slots"
                 || name.ends_with(".log")
                 || name.ends_with(".key")
         });

@@ -79,6 +79,7 @@ impl Layer {
         }
         if !newer.erased.is_empty() {
             self.unions.merges.retain(|_, merge| !newer.erases_merge(merge));
+            self.unions.parted.retain(|(a, b), _| !newer.erases(*a) && !newer.erases(*b));
         }
         for hash in &newer.forgotten {
             self.aliases.remove(hash);
@@ -138,6 +139,19 @@ impl Overlay {
     /// Whether two customers were parted.
     pub fn parted(&self, a: CustomerKey, b: CustomerKey) -> Option<bool> {
         self.find(|layer| layer.unions.parted(a, b))
+    }
+
+    /// Who was parted from a customer, and not stored yet.
+    pub fn parted_from(&self, key: CustomerKey) -> Vec<CustomerKey> {
+        let state = self.lock();
+        let layers = state.in_flight.iter().map(|layer| &**layer).chain([&state.growing]);
+        let pairs = layers.flat_map(|layer| &layer.unions.parted).filter(|(_, apart)| **apart).map(|(pair, _)| *pair);
+        let other = |(a, b): (CustomerKey, CustomerKey)| match key {
+            _ if key == a => Some(b),
+            _ if key == b => Some(a),
+            _ => None,
+        };
+        pairs.filter_map(other).collect()
     }
 
     /// How many people an identity joined.

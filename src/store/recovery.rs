@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{ChannelId, CustomerKey, ItemId, OutcomeType, Reservation, Tallies};
+use crate::domain::{CustomerKey, Event, ItemId, OutcomeType, Reservation, Tallies};
 
 use super::{
     DecisionRecord, Erasure, StoreError, WinnerRecord,
     budgets::{Presentation, Sign},
-    codec,
+    codec::{self, DecodedDecision},
     decided::Decided,
     frames::{self, DecisionFrame},
     group::{self, Group},
@@ -34,7 +34,10 @@ pub(super) struct Recovery<'a> {
     pub shared: &'a Shared,
     /// The last record whose effects are in the embedded store.
     pub stored: u64,
-    pub keys: HashMap<CustomerKey, DataKey>,
+    /// Keys of customers that may not be in the embedded store. A write that
+    /// failed leaves a key that seals nothing beside the one that came after it,
+    /// and the journals take turns: so what a key opens says which one it is.
+    pub keys: HashMap<CustomerKey, Vec<DataKey>>,
     pub tallies: Tallies,
     pub group: Group,
     pub last_sequence: u64,
@@ -89,7 +92,7 @@ impl Recovery<'_> {
             RecordKind::Event => self.apply_event(record)?,
             RecordKind::Decision => {
                 let frame = DecisionFrame::read(record)?;
-                let decoded = frame.public()?;
+                let decoded = self.decided(record, &frame)?;
                 self.restore(&decoded.record, frame.customer, true)?;
                 let decided = Decided { record: &decoded.record, customer: frame.customer };
                 self.group.apply_decision(self.shared, &decided)?;
@@ -135,11 +138,11 @@ impl Recovery<'_> {
             return self.group.apply(self.shared, None, &event);
         };
         let known = self.group.stage(self.shared, key)?.map(|staged| staged.data_key.clone());
-        // a key that is nowhere was destroyed: so is what it sealed
-        let erased = self.shared.tombstones.erased(key).is_some();
-        let kept = known.clone().or_else(|| self.keys.get(&key).filter(|_| !erased).cloned());
-        let Some(data_key) = kept else { return Ok(()) };
-        let event = frames::event_body(record, &data_key)?;
+        let opened = match &known {
+            Some(data_key) => Some((data_key.clone(), frames::event_body(record, data_key)?)),
+            None => self.opened(record, key)?,
+        };
+        let Some((data_key, event)) = opened else { return Ok(()) };
         if known.is_none() {
             self.group.keys.push((key, data_key.clone()));
             self.group.create(key, data_key);
@@ -154,6 +157,36 @@ impl Recovery<'_> {
         self.group.apply(self.shared, Some(key), &event)
     }
 
+    /// An event of a customer who is not known yet, and the key that opens it;
+    /// `None` where there is no key: it was destroyed, so is what it sealed.
+    fn opened(&self, record: &LogRecord<'_>, key: CustomerKey) -> Result<Option<(DataKey, Event)>, StoreError> {
+        if self.shared.tombstones.erased(key).is_some() {
+            return Ok(None);
+        }
+        let mut failed = None;
+        for data_key in self.keys.get(&key).into_iter().flatten() {
+            match frames::event_body(record, data_key) {
+                Ok(event) => return Ok(Some((data_key.clone(), event))),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// A decision with the records that its presentations speak of, where there is
+    /// still a key that opens them.
+    fn decided(&mut self, record: &LogRecord<'_>, frame: &DecisionFrame<'_>) -> Result<DecodedDecision, StoreError> {
+        let Some(customer) = frame.customer else { return frame.public() };
+        if self.shared.tombstones.erased(customer).is_some() {
+            return frame.public();
+        }
+        let stored = self.shared.data_key(customer)?;
+        let staged = self.group.stage(self.shared, customer)?.map(|staged| staged.data_key.clone());
+        let journals = self.keys.get(&customer).into_iter().flatten();
+        let opened = stored.iter().chain(&staged).chain(journals).find_map(|key| frame.whole(record, Some(key)).ok());
+        opened.map_or_else(|| frame.public(), Ok)
+    }
+
     /// Two customers who became one, or are two again.
     fn apply_change(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
         let head = merge_record::head(record)?;
@@ -165,6 +198,7 @@ impl Recovery<'_> {
                 let union = Union { id, at: record.time, cause, reason, joined };
                 self.group.merge(self.shared, (head.survivor, head.absorbed), &union)?;
             }
+            CustomerChange::Joined => self.group.count_people(self.shared, &joined)?,
             CustomerChange::Undo => self.group.part(self.shared, (head.survivor, id), record.time)?,
         }
         self.group.records += 1;
@@ -176,7 +210,8 @@ impl Recovery<'_> {
         match record.kind {
             RecordKind::Decision => {
                 let frame = DecisionFrame::read(record)?;
-                self.restore(&frame.public()?.record, frame.customer, false)
+                let decoded = self.decided(record, &frame)?;
+                self.restore(&decoded.record, frame.customer, false)
             }
             RecordKind::Event => self.release(record),
             _ => Ok(()),
@@ -201,14 +236,14 @@ impl Recovery<'_> {
         };
         let event = frames::event_body(record, &data_key)?;
         if let crate::domain::EventKind::Outcome { presentation, .. } = &event.kind {
-            let (decision, offer, until) = (presentation.decision, presentation.offer, presentation.expires_at);
+            let crate::domain::PresentationRef { decision, offer, record, expires_at: until, .. } = *presentation;
             let ledger = &self.shared.ledger;
             if seen {
-                ledger.budgets().restore_confirmed(&Presentation { decision, offer, until }, Sign::Seen);
+                ledger.budgets().restore_confirmed(&Presentation { decision, offer, record, until }, Sign::Seen);
             } else {
                 let live = |key| Ok::<_, StoreError>(self.shared.load(key)?.map_or(key, |hot| hot.profile.key));
-                ledger.release_reservation(head.customer.map(live).transpose()?, decision, offer);
-                ledger.budgets().restore_release(decision, offer);
+                ledger.release_reservation(head.customer.map(live).transpose()?, decision, (offer, Some(record)));
+                ledger.budgets().restore_release(decision, (offer, record));
             }
         }
         Ok(())
@@ -227,6 +262,7 @@ impl Recovery<'_> {
             Some(key) => Some(self.shared.load(key)?.map_or(key, |hot| hot.profile.key)),
             None => None,
         };
+        let erased = customer.is_some_and(|key| self.shared.tombstones.erased(key).is_some());
         for winner in &record.winners {
             let Some(until) = winner.reserved_until else { continue };
             // what lapsed before the log ends holds nothing any more; what is
@@ -234,16 +270,17 @@ impl Recovery<'_> {
             if !fresh && until <= self.shared.latest() {
                 continue;
             }
-            if let Some(key) = customer.filter(|key| self.shared.tombstones.erased(*key).is_none()) {
-                self.shared.ledger.restore(key, reservation(record, winner.offer, winner.channel, until));
+            if let Some(key) = customer.filter(|_| !erased) {
+                self.shared.ledger.restore(key, reservation(record, winner, until));
             }
             let budgets = self.shared.ledger.budgets();
             let sign = if !fresh && budgets.counts(winner.offer) { self.sign(record, customer, winner)? } else { None };
+            let of = Presentation { decision: record.id, offer: winner.offer, record: winner.record, until };
             match sign {
-                Some(sign) => {
-                    budgets.restore_confirmed(&Presentation { decision: record.id, offer: winner.offer, until }, sign);
-                }
-                None => budgets.restore_claim(record.id, winner.offer, until),
+                Some(sign) => budgets.restore_confirmed(&of, sign),
+                // an open one was given back with the customer, and one that was seen is counted
+                None if erased => {}
+                None => budgets.restore_claim(&of),
             }
         }
         Ok(())
@@ -262,11 +299,7 @@ impl Recovery<'_> {
     }
 }
 
-fn reservation(
-    record: &DecisionRecord,
-    offer: crate::domain::OfferId,
-    channel: ChannelId,
-    until: crate::domain::Timestamp,
-) -> Reservation {
-    Reservation { decision: record.id, offer, channel, at: record.now, expires_at: until }
+fn reservation(record: &DecisionRecord, winner: &WinnerRecord, until: crate::domain::Timestamp) -> Reservation {
+    let WinnerRecord { offer, channel, record: of, .. } = *winner;
+    Reservation { decision: record.id, offer, channel, record: of, at: record.now, expires_at: until }
 }

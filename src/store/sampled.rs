@@ -3,7 +3,7 @@
 //! Guards of the map never leave this file.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::{DashMap, Entry};
@@ -45,10 +45,11 @@ pub(super) struct SampledMap<K, V> {
 #[derive(Debug)]
 struct Slot<V> {
     value: V,
-    bytes: u64,
+    /// Up to 4 GiB; more counts as that.
+    bytes: u32,
     used: AtomicU32,
     /// Where its key stands in the list; changes under the list's lock.
-    at: AtomicUsize,
+    at: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -58,6 +59,11 @@ struct Keys<K> {
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
+    /// What an entry takes beside the heap of its value while the map grows,
+    /// bytes, at most: a place and its control byte, of which at least 7 of 16
+    /// are taken, and its key in the list, of whose places half are.
+    pub const ENTRY_BYTES: usize = (size_of::<(K, Slot<V>)>() + 1) * 16 / 7 + size_of::<K>() * 2;
+
     pub fn new(bytes_max: u64) -> Self {
         Self {
             map: DashMap::with_hasher(BuildHasherDefault::default()),
@@ -91,6 +97,7 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
 
     /// Puts a value in, over any other.
     pub fn put(&self, key: K, value: V, bytes: u64) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let tick = self.tick.fetch_add(1, Relaxed);
         let replaced = match self.map.get_mut(&key) {
             Some(mut slot) => {
@@ -108,7 +115,7 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
         }
         let mut keys = self.lock();
         if let Some(value) = replaced {
-            let at = AtomicUsize::new(keys.list.len());
+            let at = keys.end();
             match self.map.entry(key) {
                 Entry::Occupied(mut known) => {
                     let slot = known.get_mut();
@@ -130,6 +137,7 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
     /// Puts a value in unless there is one, and only if `valid` still holds
     /// under the entry's lock. Answers what is in the map now.
     pub fn put_new(&self, key: K, value: V, bytes: u64, valid: impl FnOnce() -> bool) -> Option<V> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let tick = self.tick.fetch_add(1, Relaxed);
         let mut keys = self.lock();
         match self.map.entry(key) {
@@ -137,7 +145,7 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
             Entry::Vacant(_) if !valid() => return None,
             Entry::Vacant(vacant) => {
                 self.count(0, bytes);
-                let at = AtomicUsize::new(keys.list.len());
+                let at = keys.end();
                 vacant.insert(Slot { value: value.clone(), bytes, used: AtomicU32::new(tick), at });
                 keys.list.push(key);
             }
@@ -170,7 +178,8 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, before: u64, after: u64) {
+    fn count(&self, before: u32, after: u32) {
+        let (before, after) = (u64::from(before), u64::from(after));
         if after >= before {
             self.bytes.fetch_add(after - before, Relaxed);
         } else {
@@ -183,10 +192,11 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
         let Some((_, slot)) = self.map.remove(key) else { return false };
         self.count(slot.bytes, 0);
         let at = slot.at.load(Relaxed);
-        if at < keys.list.len() {
-            keys.list.swap_remove(at);
+        let place = at as usize;
+        if place < keys.list.len() {
+            keys.list.swap_remove(place);
         }
-        if let Some(moved) = keys.list.get(at).and_then(|moved| self.map.get(moved)) {
+        if let Some(moved) = keys.list.get(place).and_then(|moved| self.map.get(moved)) {
             moved.at.store(at, Relaxed);
         }
         true
@@ -214,6 +224,12 @@ impl<K: Copy + Eq + Hash, V: Clone> SampledMap<K, V> {
 }
 
 impl<K> Keys<K> {
+    /// The place of the next key. INVARIANT: fewer than 2^32 entries, of 50 bytes
+    /// at least, are in memory.
+    fn end(&self) -> AtomicU32 {
+        AtomicU32::new(self.list.len() as u32)
+    }
+
     /// A pseudo-random index (xorshift64, Marsaglia 2003).
     fn pick(&mut self) -> usize {
         self.random ^= self.random << 13;
@@ -225,7 +241,46 @@ impl<K> Keys<K> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Bytes of the map that the random changes are made to.
+    const BYTES_MAX: u64 = 1_000;
+
+    fn put_or_remove(map: &SampledMap<u128, u32>, (what, key, bytes): (u8, u128, u32)) {
+        match what {
+            0..=3 => map.put(key, bytes, u64::from(bytes)),
+            4 | 5 => {
+                map.put_new(key, bytes, u64::from(bytes), || what == 4);
+            }
+            6 => map.remove_after(&key, || {}),
+            _ => {
+                map.get(&key);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_is_there(changes in prop::collection::vec((0_u8..8, 0_u128..30, 1_u32..400), 1..200)) {
+            let map = SampledMap::new(BYTES_MAX);
+            for change in changes {
+                put_or_remove(&map, change);
+                let there: Vec<(u128, u32)> = map.map.iter().map(|slot| (*slot.key(), slot.bytes)).collect();
+                let sum: u64 = there.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+                prop_assert_eq!(map.bytes(), sum);
+                prop_assert!(sum <= BYTES_MAX);
+                let mut keys: Vec<u128> = there.into_iter().map(|(key, _)| key).collect();
+                let mut listed = map.keys();
+                keys.sort_unstable();
+                listed.sort_unstable();
+                prop_assert_eq!(listed, keys);
+                // the value says its own bytes
+                prop_assert!(map.map.iter().all(|slot| slot.value == slot.bytes));
+            }
+        }
+    }
 
     #[test]
     fn a_removed_entry_leaves_no_key_behind() {
@@ -241,7 +296,7 @@ mod tests {
         let keys = map.lock().list.clone();
         assert_eq!((keys.len(), map.len(), map.bytes()), (17, 17, 170));
         for (at, key) in keys.iter().enumerate() {
-            assert_eq!(map.map.get(key).unwrap().at.load(Relaxed), at);
+            assert_eq!(map.map.get(key).unwrap().at.load(Relaxed) as usize, at);
         }
         for key in 1_000..2_000 {
             map.put(key, 0, 10);

@@ -65,6 +65,8 @@ pub(super) struct Shared {
     pub counters: Counters,
     pub decision_room: Semaphore,
     pub record_room: Semaphore,
+    /// Whose turn it is to be sent to the writer.
+    pub write_turn: tokio::sync::Mutex<()>,
     /// Bytes of decisions waiting for the writer.
     pub decision_bytes: AtomicU64,
     /// One cell per load under way.
@@ -116,6 +118,8 @@ pub(super) struct Counters {
     pub fsync_us_max: AtomicU64,
     pub decisions_dropped: AtomicU64,
     pub exhausted: AtomicU64,
+    /// Writes that waited for the embedded store.
+    pub writes_waited: AtomicU64,
     /// Customers not kept as holders of an identity, for it has too many.
     pub holders_dropped: AtomicU64,
     /// Entries of timelines forgotten, too old or too many.
@@ -159,6 +163,7 @@ impl Shared {
             decision_room: Semaphore::new(DECISION_QUEUE_MAX),
             decision_bytes: AtomicU64::new(0),
             record_room: Semaphore::new(WRITER_QUEUE_MAX),
+            write_turn: tokio::sync::Mutex::default(),
             journals,
             tombstones,
             erasing: erase::Waiting::default(),
@@ -216,8 +221,8 @@ impl Shared {
     /// A customer's data key, also of one that was merged into another; `None`
     /// when it was destroyed. Blocking.
     pub fn data_key(&self, key: CustomerKey) -> Result<Option<DataKey>, StoreError> {
-        if let Some(hot) = self.hot.peek(key) {
-            return Ok(Some(hot.data_key.clone()));
+        if let Some(key) = self.hot.data_key(key) {
+            return Ok(Some(key));
         }
         match self.overlay.data_key(key) {
             Some(known) => Ok(known),
@@ -322,14 +327,16 @@ impl Shared {
 
     pub fn stats(&self) -> StoreStats {
         let counters = &self.counters;
-        let (hot_hits, hot_misses) = self.hot.lookups();
+        let (hot_hits, hot_misses, hot_unpackings) = self.hot.lookups();
         let waiting = |room: &Semaphore, max: usize| max.saturating_sub(room.available_permits()) as u64;
         StoreStats {
             hot_profiles: self.hot.len(),
             hot_bytes: self.hot.bytes(),
             hot_hits,
             hot_misses,
+            hot_unpackings,
             evictions: self.hot.evictions(),
+            unpacked_evictions: self.hot.unpacked_evictions(),
             log_bytes: counters.log_bytes.load(Relaxed),
             log_records: counters.log_records.load(Relaxed),
             fsyncs: counters.fsyncs.load(Relaxed),
@@ -337,6 +344,7 @@ impl Shared {
             fsync_us_max: counters.fsync_us_max.load(Relaxed),
             decisions_dropped: counters.decisions_dropped.load(Relaxed),
             exhausted: counters.exhausted.load(Relaxed),
+            writes_waited: counters.writes_waited.load(Relaxed),
             timeline_swept: counters.timeline_swept.load(Relaxed),
             holders_dropped: counters.holders_dropped.load(Relaxed),
             merges: counters.merges.each_ref().map(|counter| counter.load(Relaxed)),

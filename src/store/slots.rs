@@ -9,11 +9,12 @@
 //! finds a key in a slot that nobody uses, and overwrites it.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{StoreError, seal::DataKey};
@@ -33,15 +34,17 @@ pub(super) type Slot = u64;
 #[derive(Debug)]
 pub(super) struct Slots {
     path: PathBuf,
-    file: File,
-    free: Mutex<Free>,
+    /// Opened once it is known that the embedded store can be read: a directory
+    /// of another format stays as it is.
+    file: OnceLock<File>,
+    free: Arc<Mutex<Free>>,
 }
 
 /// What no customer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Free {
     /// Slots before the end; all zero.
-    pub slots: Vec<Slot>,
+    pub slots: BTreeSet<Slot>,
     /// The first slot that was never used.
     pub end: Slot,
 }
@@ -50,38 +53,57 @@ pub(super) struct Free {
 /// committed.
 #[derive(Debug)]
 pub(super) struct Plan {
-    free: Free,
-    /// Of `free.slots`, taken back out.
+    /// Changed only once the transaction is committed.
+    free: Arc<Mutex<Free>>,
+    /// The first slot never used, with this plan.
+    end: Slot,
+    /// Of the free ones, in order.
     pub reused: Vec<Slot>,
     written: Vec<(Slot, [u8; SLOT_BYTES])>,
 }
 
 impl Slots {
+    /// Nothing is opened before [`Slots::adopt`].
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: OnceLock::new(), free: Arc::default() }
+    }
+
     /// Opens or creates the file.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    fn open(&self) -> Result<(), StoreError> {
+        if self.file.get().is_some() {
+            return Ok(());
+        }
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path);
         let synced = opened.and_then(|file| {
-            if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            if let Some(dir) = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
                 File::open(dir)?.sync_all()?;
             }
             Ok(file)
         });
-        let file = synced.map_err(|source| failed("opening", path, source))?;
-        Ok(Self { path: path.to_owned(), file, free: Mutex::default() })
+        let file = synced.map_err(|source| failed("opening", &self.path, source))?;
+        // fails only where another one opened it meanwhile
+        let _ = self.file.set(file);
+        Ok(())
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.get().ok_or_else(|| io::Error::other("it is not open yet"))
     }
 
     /// Takes over what the embedded store says is free, and overwrites every key
     /// that is left there.
     pub fn adopt(&self, free: Free) -> Result<(), StoreError> {
-        let cleared = self.clear(&free.slots).and_then(|()| {
-            let (end, len) = (free.end * SLOT_BYTES as u64, self.file.metadata()?.len());
+        self.open()?;
+        let cleared = self.clear(free.slots.iter().copied()).and_then(|()| {
+            let (end, len) = (free.end * SLOT_BYTES as u64, self.file()?.metadata()?.len());
             if len <= end {
                 return Ok(());
             }
             self.zero(end, len)?;
-            self.file.sync_data()?;
-            self.file.set_len(end)?;
-            self.file.sync_all()
+            self.file()?.sync_data()?;
+            self.file()?.set_len(end)?;
+            self.file()?.sync_all()
         });
         cleared.map_err(|source| failed("emptying unused slots of", &self.path, source))?;
         *self.lock() = free;
@@ -91,7 +113,7 @@ impl Slots {
     /// The key in a slot; `None` when the customer's is not there any more.
     pub fn read(&self, slot: Slot, customer: CustomerKey) -> Result<Option<DataKey>, StoreError> {
         let mut bytes = [0_u8; SLOT_BYTES];
-        match self.file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
+        match self.file().and_then(|file| file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64)) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(source) => return Err(failed("reading", &self.path, source)),
@@ -108,7 +130,8 @@ impl Slots {
 
     /// Begins giving slots out.
     pub fn plan(&self) -> Plan {
-        Plan { free: self.lock().clone(), reused: Vec::new(), written: Vec::new() }
+        let end = self.lock().end;
+        Plan { free: Arc::clone(&self.free), end, reused: Vec::new(), written: Vec::new() }
     }
 
     /// Brings the keys of a plan to disk, before its transaction is committed.
@@ -123,9 +146,9 @@ impl Slots {
                 let Some((first, _)) = neighbours.first() else { continue };
                 run.clear();
                 neighbours.iter().for_each(|(_, bytes)| run.extend_from_slice(bytes));
-                self.file.write_all_at(&run, first * SLOT_BYTES as u64)?;
+                self.file()?.write_all_at(&run, first * SLOT_BYTES as u64)?;
             }
-            self.file.sync_data()
+            self.file()?.sync_data()
         };
         let written = write();
         run.fill(0);
@@ -133,46 +156,46 @@ impl Slots {
     }
 
     /// The transaction of a plan is committed.
-    pub fn used(&self, mut plan: Plan) {
-        *self.lock() = std::mem::take(&mut plan.free);
+    pub fn used(&self, plan: Plan) {
+        let mut free = self.lock();
+        for slot in &plan.reused {
+            free.slots.remove(slot);
+        }
+        free.end = plan.end;
     }
 
     /// Overwrites keys on disk; their slots may then be given out again. The
     /// transaction that takes them back must be committed. File systems and disks
     /// that copy on write may still keep an older copy.
     pub fn destroy(&self, slots: &[Slot]) -> Result<(), StoreError> {
-        self.clear(slots).map_err(|source| failed("overwriting a key in", &self.path, source))?;
-        let mut free = self.lock();
-        for slot in slots {
-            if !free.slots.contains(slot) {
-                free.slots.push(*slot);
-            }
-        }
+        let cleared = self.clear(slots.iter().copied());
+        cleared.map_err(|source| failed("overwriting a key in", &self.path, source))?;
+        self.lock().slots.extend(slots);
         Ok(())
     }
 
     /// Overwrites what is not zero, on disk.
-    fn clear(&self, slots: &[Slot]) -> io::Result<()> {
-        let mut cleared = false;
+    fn clear(&self, slots: impl Iterator<Item = Slot>) -> io::Result<()> {
+        let mut any = false;
         for slot in slots {
+            any = true;
             let (mut bytes, at) = ([0_u8; SLOT_BYTES], slot * SLOT_BYTES as u64);
-            match self.file.read_exact_at(&mut bytes, at) {
+            match self.file()?.read_exact_at(&mut bytes, at) {
                 Ok(()) if bytes == [0; SLOT_BYTES] => continue,
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
                 read => read?,
             }
-            self.file.write_all_at(&[0; SLOT_BYTES], at)?;
-            cleared = true;
+            self.file()?.write_all_at(&[0; SLOT_BYTES], at)?;
         }
         // also when nothing is left to write: an earlier try may not be on disk
-        if cleared || !slots.is_empty() { self.file.sync_data() } else { Ok(()) }
+        if any { self.file()?.sync_data() } else { Ok(()) }
     }
 
     fn zero(&self, mut from: u64, to: u64) -> io::Result<()> {
         let zeros = vec![0_u8; ZERO_BYTES];
         while from < to {
             let part = (to - from).min(ZERO_BYTES as u64);
-            self.file.write_all_at(&zeros[..part as usize], from)?;
+            self.file()?.write_all_at(&zeros[..part as usize], from)?;
             from += part;
         }
         Ok(())
@@ -186,14 +209,16 @@ impl Slots {
 impl Plan {
     /// Gives a slot out.
     pub fn put(&mut self, customer: CustomerKey, key: &DataKey) -> Slot {
-        let slot = match self.free.slots.pop() {
+        let from = self.reused.last().map_or(0, |last| last + 1);
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).slots.range(from..).next().copied();
+        let slot = match free {
             Some(slot) => {
                 self.reused.push(slot);
                 slot
             }
             None => {
-                self.free.end += 1;
-                self.free.end - 1
+                self.end += 1;
+                self.end - 1
             }
         };
         self.written.push((slot, write_slot(customer, key)));
@@ -202,7 +227,7 @@ impl Plan {
 
     /// The first slot that is not used once the transaction is committed.
     pub fn end(&self) -> Slot {
-        self.free.end
+        self.end
     }
 }
 
@@ -253,10 +278,42 @@ mod tests {
         dir.path().join("keys.slots")
     }
 
+    fn open(dir: &tempfile::TempDir) -> Slots {
+        let slots = Slots::at(&file(dir));
+        slots.adopt(Free::default()).unwrap();
+        slots
+    }
+
+    #[test]
+    fn nothing_is_made_before_it_is_known_what_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Slots::at(&file(&dir));
+        assert!(!file(&dir).exists() && slots.read(0, CustomerKey(1)).is_err());
+        slots.adopt(Free::default()).unwrap();
+        assert!(file(&dir).exists());
+    }
+
+    #[test]
+    fn slots_of_many_erased_are_given_out_again_each_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = open(&dir);
+        (1..=6).for_each(|n| {
+            put(&slots, n);
+        });
+        slots.destroy(&[4, 1, 3]).unwrap();
+        slots.destroy(&[3]).unwrap();
+        let mut plan = slots.plan();
+        let given: Vec<Slot> = (7..=10).map(|n| plan.put(CustomerKey(u128::from(n)), &key(n))).collect();
+        assert_eq!((given.as_slice(), plan.reused.as_slice(), plan.end()), (&[1, 3, 4, 6][..], &[1, 3, 4][..], 7));
+        slots.write(&mut plan).unwrap();
+        slots.used(plan);
+        assert_eq!(put(&slots, 11), 7);
+    }
+
     #[test]
     fn a_key_is_read_by_its_customer_only_until_it_is_destroyed() {
         let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::open(&file(&dir)).unwrap();
+        let slots = open(&dir);
         let (one, two) = (put(&slots, 1), put(&slots, 2));
         assert_eq!((one, two), (0, 1));
         assert_eq!(slots.read(one, CustomerKey(1)).unwrap(), Some(key(1)));
@@ -272,14 +329,14 @@ mod tests {
     #[test]
     fn keys_of_transactions_that_never_were_are_overwritten_on_opening() {
         let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::open(&file(&dir)).unwrap();
+        let slots = open(&dir);
         (1..=4).for_each(|n| {
             put(&slots, n);
         });
         drop(slots);
-        let slots = Slots::open(&file(&dir)).unwrap();
+        let slots = Slots::at(&file(&dir));
         // as the embedded store has it: slot 1 was taken back, 3 never given
-        slots.adopt(Free { slots: vec![1], end: 3 }).unwrap();
+        slots.adopt(Free { slots: BTreeSet::from([1]), end: 3 }).unwrap();
         let bytes = std::fs::read(file(&dir)).unwrap();
         assert_eq!(bytes.len(), 3 * SLOT_BYTES);
         for (n, stays) in [(1_u8, true), (2, false), (3, true), (4, false)] {
@@ -291,7 +348,7 @@ mod tests {
     #[test]
     fn a_plan_that_is_given_up_gives_its_slots_back() {
         let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::open(&file(&dir)).unwrap();
+        let slots = open(&dir);
         let mut plan = slots.plan();
         plan.put(CustomerKey(1), &key(1));
         slots.write(&mut plan).unwrap();
@@ -303,9 +360,9 @@ mod tests {
     #[test]
     fn a_damaged_slot_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::open(&file(&dir)).unwrap();
+        let slots = open(&dir);
         put(&slots, 1);
-        slots.file.write_all_at(&[9], 20).unwrap();
+        slots.file().unwrap().write_all_at(&[9], 20).unwrap();
         let error = slots.read(0, CustomerKey(1)).unwrap_err().to_string();
         assert!(error.contains("slot `0`"), "{error}");
     }

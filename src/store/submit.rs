@@ -10,10 +10,11 @@ use crate::domain::{
 };
 
 use super::{
-    LeftOut, MergeCause, Receipt, ReceiptStatus, StoreError, Submission, Target,
+    LeftOut, MergeCause, NotLinked, Receipt, ReceiptStatus, StoreError, Submission, Target,
     appender::Appender,
     group::Group,
     holders::{self, Holders},
+    linking,
     merge::{self, Union},
     seal::DataKey,
     shared::Shared,
@@ -49,6 +50,15 @@ struct Owner {
     /// Who becomes one with the customer before.
     merges: Vec<PlannedMerge>,
     left_out: Vec<LeftOut>,
+    /// The devices by which alone one more person becomes the customer's.
+    joined_by: Vec<IdentityHash>,
+}
+
+impl Owner {
+    fn nobody() -> Self {
+        let (new, merges, left_out) = (Vec::new(), Vec::new(), Vec::new());
+        Self { key: None, new, created: false, merges, left_out, joined_by: Vec::new() }
+    }
 }
 
 /// A submission that was stored.
@@ -81,8 +91,8 @@ fn receipt(shared: &Shared, group: &mut Group, status: ReceiptStatus, done: Done
 }
 
 fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission: Submission) -> Result<Done, Refusal> {
-    let Submission { target, mut event, content, .. } = submission;
-    not_of_the_erased(shared, &target, &event)?;
+    let Submission { mut target, mut event, content, .. } = submission;
+    let of_the_erased = without_the_erased(shared, group, (&mut target, &mut event))?;
     let known = match group.events.get(&event.id) {
         Some((known, _)) => Some(*known),
         None => shared.event(event.id)?,
@@ -91,7 +101,8 @@ fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission
         let owner = known_owner(shared, group, &target, &event)?;
         return Err(Refusal::Known { owner, conflict: known != content });
     }
-    let Owner { key, new, created, merges, left_out } = find_owner(shared, group, &target, &event)?;
+    let Owner { key, new, created, merges, mut left_out, joined_by } = find_owner(shared, group, &target, &event)?;
+    left_out.extend(of_the_erased);
     count(shared, &left_out);
     let Some(mut key) = key else {
         log.event(None, &event, content)?;
@@ -104,6 +115,9 @@ fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission
         let cause = MergeCause::Identified;
         let union = Union { id, at: event.received_at, cause, reason: Box::default(), joined };
         key = merge::merge(shared, log, group, ((key, with), union))?;
+    }
+    if !joined_by.is_empty() {
+        linking::join(shared, log, group, (key, joined_by, event.received_at))?;
     }
     // the identities stand in the event, so that replay gives them again
     event.identities = new.iter().map(|(_, identity)| identity.clone()).collect();
@@ -148,8 +162,14 @@ fn data_key(shared: &Shared, group: &mut Group, key: CustomerKey) -> Result<Data
 
 /// Refuses what happened before somebody whom it names was erased: it would
 /// bring back what was to be forgotten. What happens later is of somebody new. An
-/// outcome belongs to the moment of its decision.
-fn not_of_the_erased(shared: &Shared, target: &Target, event: &Event) -> Result<(), Refusal> {
+/// outcome belongs to the moment of its decision. Where the strongest identity
+/// names a customer who lives, it is that one's: only what named the erased is
+/// left out.
+fn without_the_erased(
+    shared: &Shared,
+    group: &Group,
+    (target, event): (&mut Target, &mut Event),
+) -> Result<Vec<LeftOut>, Refusal> {
     let refused = || {
         let why = "erased: the customer was erased after this happened; it is not kept, do not send it again";
         Refusal::Wrong(why.to_owned())
@@ -159,19 +179,52 @@ fn not_of_the_erased(shared: &Shared, target: &Target, event: &Event) -> Result<
     {
         return Err(refused());
     }
-    let happened = match &event.kind {
+    let happened = happened(event);
+    if !shared.tombstones.matter(happened) {
+        return Ok(Vec::new());
+    }
+    let is_erased = |hash: IdentityHash| shared.tombstones.of(hash).is_some_and(|tombstone| happened <= tombstone.at);
+    let named = whose::identities(shared, target, event);
+    let (erased, others): (Vec<_>, Vec<_>) = named.iter().partition(|one| is_erased(one.hash));
+    if erased.is_empty() {
+        // what only others have as well may have been of who was erased
+        let is_spared = |hash: IdentityHash| shared.tombstones.spared(hash).is_some_and(|at| happened <= at);
+        let doubtful = others.iter().any(|one| is_spared(one.hash)) && others.iter().all(|one| is_spared(one.hash));
+        return if doubtful && !matches!(target, Target::Customer(_)) { Err(refused()) } else { Ok(Vec::new()) };
+    }
+    if !matches!(target, Target::Customer(_)) && !names_the_living(shared, group, (&named, &others))? {
+        return Err(refused());
+    }
+    if let Target::Identities(identities) = target {
+        identities.retain(|one| !is_erased(one.hash));
+    }
+    event.identities.retain(|one| !is_erased(shared.hasher.identity(one.kind, &one.value)));
+    Ok(erased.into_iter().map(|one| LeftOut { kind: one.identity.kind, why: NotLinked::Erased }).collect())
+}
+
+/// When an event happened, as far as an erasure is concerned.
+fn happened(event: &Event) -> Timestamp {
+    match &event.kind {
         EventKind::Outcome { presentation, .. } => {
             let decided = i64::try_from(presentation.decision.unix_ms()).unwrap_or(i64::MAX);
             event.at.min(Timestamp::from_millis(decided))
         }
         _ => event.at,
-    };
-    if !shared.tombstones.matter(happened) {
-        return Ok(());
     }
-    let mut named = whose::identities(shared, target, event).into_iter();
-    let before = |one: whose::Named| shared.tombstones.of(one.hash).is_some_and(|tombstone| happened <= tombstone.at);
-    if named.any(before) { Err(refused()) } else { Ok(()) }
+}
+
+/// Whether the strongest unique identity is of a customer who lives, and not
+/// one of the erased.
+fn names_the_living(
+    shared: &Shared,
+    group: &Group,
+    (named, others): (&[Named], &[&Named]),
+) -> Result<bool, StoreError> {
+    let linking = shared.linking.load();
+    let unique = named.iter().filter(|one| one.sharing == Sharing::Unique);
+    let Some(strongest) = unique.min_by_key(|one| linking.strength(one.identity.kind)) else { return Ok(false) };
+    let lives = others.iter().any(|one| one.hash == strongest.hash);
+    Ok(lives && group.holders(shared, strongest.hash)?.is_some())
 }
 
 /// Who holds each of these identities with the customer beside the others.
@@ -214,9 +267,7 @@ fn plan(shared: &Shared, group: &mut Group, target: &Target, event: &Event) -> R
 fn find_owner(shared: &Shared, group: &mut Group, target: &Target, event: &Event) -> Result<Owner, Refusal> {
     match target {
         Target::Anonymous => match &event.kind {
-            EventKind::Outcome { .. } => {
-                Ok(Owner { key: None, new: Vec::new(), created: false, merges: Vec::new(), left_out: Vec::new() })
-            }
+            EventKind::Outcome { .. } => Ok(Owner::nobody()),
             _ => Err(Refusal::Wrong("an event without a customer must be an outcome: name an identity".to_owned())),
         },
         Target::Customer(key) => by_key(shared, group, *key, (target, event)),
@@ -251,7 +302,7 @@ fn gone() -> String {
 }
 
 fn of_known(shared: &Shared, group: &mut Group, key: CustomerKey, plan: Plan) -> Result<Owner, Refusal> {
-    let Plan { merges, kept, left_out, .. } = plan;
+    let Plan { merges, kept, left_out, joined_by, .. } = plan;
     let new = new_identities(shared, group, kept, (key, &merges))?;
     let Some(staged) = group.stage(shared, key)? else { return Err(Refusal::Wrong(gone())) };
     let key = staged.profile.key;
@@ -261,7 +312,7 @@ fn of_known(shared: &Shared, group: &mut Group, key: CustomerKey, plan: Plan) ->
         all.extend(other.iter().flat_map(|other| other.profile.identities.iter().cloned()));
     }
     within_bound(all.len() + new.len())?;
-    Ok(Owner { key: Some(key), new, created: false, merges, left_out })
+    Ok(Owner { key: Some(key), new, created: false, merges, left_out, joined_by })
 }
 
 fn of_new(shared: &Shared, plan: Plan) -> Result<Owner, Refusal> {
@@ -279,7 +330,7 @@ fn of_new(shared: &Shared, plan: Plan) -> Result<Owner, Refusal> {
         None => shared.hasher.customer(kind, value),
     };
     let new = kept.into_iter().map(|one| (one.hash, one.identity)).collect();
-    Ok(Owner { key: Some(key), new, created: true, merges: Vec::new(), left_out })
+    Ok(Owner { key: Some(key), new, created: true, left_out, ..Owner::nobody() })
 }
 
 /// Those that neither the customer nor who becomes one with it has yet.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 
-use crate::domain::{ChannelId, CustomerKey, DecisionId, Event, OfferId, Timestamp};
+use crate::domain::{ChannelId, CustomerKey, DecisionId, Event, OfferId, RecordRef, Timestamp};
 
 use super::{
     DecisionRecord, StoreError, codec, layer_rows,
@@ -63,7 +63,7 @@ pub enum TimelineWhat {
     /// An event.
     Event(Box<Event>),
     /// A decision that presented these offers on these channels.
-    Decision(DecisionId, Vec<(OfferId, ChannelId)>),
+    Decision(DecisionId, Vec<(OfferId, ChannelId, RecordRef)>),
 }
 
 /// What is asked for.
@@ -116,6 +116,7 @@ impl Noted {
         for winner in &record.winners {
             writer.u64(winner.offer.0);
             writer.u32(winner.channel.0);
+            writer.u64(winner.record.0);
         }
         Some(Self { at: record.now, id: record.id.0, received_at: record.now, entry: entry.into() })
     }
@@ -128,7 +129,7 @@ pub(super) fn decode(entry: &[u8]) -> Result<TimelineWhat, StoreError> {
         Some((&kind::DECISION, rest)) => {
             let reader = &mut codec::Reader::new("timeline entry", rest);
             let id = DecisionId(reader.u128()?);
-            let winners = reader.list(12, |r| Ok((OfferId(r.u64()?), ChannelId(r.u32()?))))?;
+            let winners = reader.list(20, |r| Ok((OfferId(r.u64()?), ChannelId(r.u32()?), RecordRef(r.u64()?))))?;
             reader.end()?;
             Ok(TimelineWhat::Decision(id, winners))
         }

@@ -1,7 +1,7 @@
 //! Reading timelines: what is stored and what is not yet, over all keys of a
 //! customer, in pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::domain::{CustomerKey, Timestamp};
@@ -47,100 +47,93 @@ impl Store {
     }
 }
 
-/// INVARIANT: the overlay first. What leaves it is in the embedded store by then.
+/// Fewest rows read of each key at a time: where few are wanted of many, a page
+/// is found sooner.
+const ROWS_READ_MIN: usize = 256;
+
+/// Merges the newest rows of every key, still sealed, and opens them one after
+/// the other until the page is full. INVARIANT: the overlay first. What leaves it
+/// is in the embedded store by then.
 fn read(
     shared: &Shared,
     query: &TimelineQuery,
     wanted: &dyn Fn(&TimelineEntry) -> bool,
 ) -> Result<TimelinePage, StoreError> {
-    let most = TIMELINE_READ_MAX.min(query.len_max.saturating_mul(4).max(256));
-    let mut found = BTreeMap::new();
-    // no customer was read further back than this
-    let mut read_to: Option<TimelineCursor> = None;
+    let most = query.len_max.saturating_add(1).clamp(ROWS_READ_MIN, TIMELINE_READ_MAX);
+    let mut gathered = Gathered::default();
     for customer in &query.customers {
         let Some(data_key) = shared.data_key(*customer)? else { continue };
-        let key = RowKey::of(&data_key);
+        gathered.keys.insert(*customer, RowKey::of(&data_key));
         let waiting = shared.overlay.timeline(*customer);
         let rows = shared.mended(shared.embedded.timeline_rows(*customer, query, most))?;
+        let cursor = |at: i64, id: u128| TimelineCursor { at: Timestamp(at), id, customer: *customer };
         if rows.len() == most
             && let Some((last, _)) = rows.last()
         {
-            let cursor = TimelineCursor { at: Timestamp(last.1), id: last.2, customer: *customer };
-            read_to = read_to.max(Some(cursor));
+            gathered.read_to = gathered.read_to.max(Some(cursor(last.1, last.2)));
         }
-        for (at, row) in rows {
-            let cursor = TimelineCursor { at: Timestamp(at.1), id: at.2, customer: *customer };
-            found.insert(cursor, Found::Row(row));
-        }
-        for noted in waiting {
-            let cursor = TimelineCursor { at: noted.at, id: noted.id, customer: *customer };
-            let inside =
-                query.before.is_none_or(|before| cursor < before) && query.from.is_none_or(|from| cursor.at >= from);
-            if inside {
-                found.insert(cursor, Found::Noted(noted));
-            }
-        }
-        found = open(found, *customer, &key)?;
+        let rows = rows.into_iter().map(|(at, row)| (cursor(at.1, at.2), Found::Row(row)));
+        gathered.found.extend(rows);
+        let inside = |cursor: TimelineCursor| {
+            query.before.is_none_or(|before| cursor < before) && query.from.is_none_or(|from| cursor.at >= from)
+        };
+        let noted = waiting.into_iter().map(|noted| (cursor(noted.at.0, noted.id), Found::Noted(noted)));
+        gathered.found.extend(noted.filter(|(cursor, _)| inside(*cursor)));
     }
-    Ok(page(found, read_to, query.len_max, wanted))
+    gathered.page(query.len_max, wanted)
 }
 
-/// What was found of a customer.
+/// What was found of one customer's key.
 enum Found {
     Row(Vec<u8>),
     Noted(Noted),
-    Entry(TimelineEntry),
 }
 
-/// Opens what was found of one customer.
-fn open(
+/// What was found of every key.
+#[derive(Default)]
+struct Gathered {
+    keys: HashMap<CustomerKey, RowKey>,
     found: BTreeMap<TimelineCursor, Found>,
-    customer: CustomerKey,
-    key: &RowKey,
-) -> Result<BTreeMap<TimelineCursor, Found>, StoreError> {
-    let damaged = || StoreError::Corrupt("reading a timeline: a row is too short".to_owned());
-    let mut opened = BTreeMap::new();
-    for (cursor, one) in found {
-        let entry = match one {
-            Found::Entry(entry) => entry,
-            Found::Noted(noted) => {
-                TimelineEntry { cursor, received_at: noted.received_at, what: decode(&noted.entry)? }
-            }
-            Found::Row(row) => {
-                let (received, sealed) = row.split_first_chunk::<RECEIVED_BYTES>().ok_or_else(damaged)?;
-                let received_at = Timestamp(i64::from_le_bytes(*received));
-                let bound = bound(place(customer, cursor.at, cursor.id), received_at);
-                let what = decode(&key.open((Table::Timeline, &bound), sealed)?)?;
-                TimelineEntry { cursor, received_at, what }
-            }
-        };
-        opened.insert(cursor, Found::Entry(entry));
-    }
-    Ok(opened)
-}
-
-fn page(
-    found: BTreeMap<TimelineCursor, Found>,
+    /// No key was read further back than this.
     read_to: Option<TimelineCursor>,
-    len_max: usize,
-    wanted: &dyn Fn(&TimelineEntry) -> bool,
-) -> TimelinePage {
-    let mut page = TimelinePage::default();
-    for (cursor, one) in found.into_iter().rev() {
-        // of one customer there may be more between here and what was read
-        if read_to.is_some_and(|to| cursor < to) {
-            break;
+}
+
+impl Gathered {
+    fn page(self, len_max: usize, wanted: &dyn Fn(&TimelineEntry) -> bool) -> Result<TimelinePage, StoreError> {
+        let Self { keys, found, read_to } = self;
+        let mut page = TimelinePage::default();
+        for (cursor, one) in found.into_iter().rev() {
+            // of one key there may be more between here and what was read
+            if read_to.is_some_and(|to| cursor < to) {
+                break;
+            }
+            let Some(key) = keys.get(&cursor.customer) else { continue };
+            let entry = open(cursor, one, key)?;
+            if !wanted(&entry) {
+                continue;
+            }
+            if page.entries.len() == len_max {
+                page.next = page.entries.last().map(|last| last.cursor);
+                return Ok(page);
+            }
+            page.entries.push(entry);
         }
-        let Found::Entry(entry) = one else { continue };
-        if !wanted(&entry) {
-            continue;
-        }
-        if page.entries.len() == len_max {
-            page.next = page.entries.last().map(|last| last.cursor);
-            return page;
-        }
-        page.entries.push(entry);
+        page.next = read_to;
+        Ok(page)
     }
-    page.next = read_to;
-    page
+}
+
+fn open(cursor: TimelineCursor, one: Found, key: &RowKey) -> Result<TimelineEntry, StoreError> {
+    let row = match one {
+        Found::Row(row) => row,
+        Found::Noted(noted) => {
+            return Ok(TimelineEntry { cursor, received_at: noted.received_at, what: decode(&noted.entry)? });
+        }
+    };
+    let damaged = || StoreError::Corrupt("reading a timeline: a row is too short".to_owned());
+    let (received, sealed) = row.split_first_chunk::<RECEIVED_BYTES>().ok_or_else(damaged)?;
+    let received_at = Timestamp(i64::from_le_bytes(*received));
+    let bound = bound(place(cursor.customer, cursor.at, cursor.id), received_at);
+    let what = decode(&key.open((Table::Timeline, &bound), sealed)?)?;
+    Ok(TimelineEntry { cursor, received_at, what })
 }

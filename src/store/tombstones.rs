@@ -14,6 +14,9 @@ use super::erase::Erasure;
 
 /// Identity to (when it was erased last, how often).
 const TOMBSTONES: TableDefinition<u128, (i64, u32)> = TableDefinition::new("tombstones");
+/// An identity that somebody else had as well, to when one of those who had it was
+/// erased last.
+const SPARED: TableDefinition<u128, i64> = TableDefinition::new("spared");
 /// Customer to when it was erased.
 const ERASED: TableDefinition<u128, i64> = TableDefinition::new("erased");
 
@@ -29,6 +32,7 @@ pub(super) struct Tombstones {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub identities: HashMap<IdentityHash, Tombstone>,
+    pub spared: HashMap<IdentityHash, Timestamp>,
     pub customers: HashMap<CustomerKey, Timestamp>,
 }
 
@@ -54,6 +58,10 @@ impl Tombstones {
             let known = kept.identities.get(hash).copied();
             kept.identities.insert(*hash, erasure.tombstone(known));
         }
+        for hash in &erasure.shared {
+            let at = kept.spared.entry(*hash).or_insert(erasure.at);
+            *at = erasure.at.max(*at);
+        }
         kept.customers.extend(erasure.customers.iter().map(|key| (*key, erasure.at)));
         self.latest_us.fetch_max(erasure.at.0, Relaxed);
     }
@@ -68,6 +76,15 @@ impl Tombstones {
             return None;
         }
         self.kept.read().unwrap_or_else(PoisonError::into_inner).identities.get(&hash).copied()
+    }
+
+    /// When somebody who shared an identity with others was erased last: what
+    /// happened before, and names nobody else, may be of who was.
+    pub fn spared(&self, hash: IdentityHash) -> Option<Timestamp> {
+        if self.latest_us.load(Relaxed) == i64::MIN {
+            return None;
+        }
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).spared.get(&hash).copied()
     }
 
     /// When a customer was erased.
@@ -86,6 +103,7 @@ impl Tombstones {
 
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(TOMBSTONES)?;
+    transaction.open_table(SPARED)?;
     transaction.open_table(ERASED)?;
     Ok(())
 }
@@ -97,6 +115,10 @@ pub(super) fn read(database: &Database) -> Result<Kept, redb::Error> {
         let (hash, value) = row?;
         let (at, times) = value.value();
         kept.identities.insert(IdentityHash(hash.value()), Tombstone { at: Timestamp(at), times });
+    }
+    for row in transaction.open_table(SPARED)?.iter()? {
+        let (hash, at) = row?;
+        kept.spared.insert(IdentityHash(hash.value()), Timestamp(at.value()));
     }
     for row in transaction.open_table(ERASED)?.iter()? {
         let (key, at) = row?;
@@ -113,6 +135,11 @@ pub(super) fn write(transaction: &WriteTransaction, erasure: &Erasure) -> Result
         let known = known.map(|(at, times)| Tombstone { at: Timestamp(at), times });
         let next = erasure.tombstone(known);
         tombstones.insert(hash.0, (next.at.0, next.times))?;
+    }
+    let mut spared = transaction.open_table(SPARED)?;
+    for hash in &erasure.shared {
+        let known = spared.get(hash.0)?.map_or(i64::MIN, |at| at.value());
+        spared.insert(hash.0, known.max(erasure.at.0))?;
     }
     let mut erased = transaction.open_table(ERASED)?;
     for key in &erasure.customers {

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::domain::{
-    ChannelId, CustomerKey, DecisionId, DegradedSet, Event, Identity, Match, OfferId, Pauses, Profile, Reason, Request,
-    Reservation, RulesetHash, Tallies, Timestamp,
+    ChannelId, CustomerKey, DecisionId, DegradedSet, Event, Identity, Match, OfferId, Pauses, Reason, RecordRef,
+    Request, Reservation, RulesetHash, Tallies, Timestamp,
 };
 
-use super::{Eligible, LeftOut, MergeCause, NotLinked, codec, seal::DataKey};
+use super::{Eligible, LeftOut, MergeCause, NotLinked, packed::HotProfile};
 
 /// The least that the event log may be limited to, bytes.
 pub const LOG_BYTES_MIN: u64 = 1 << 20;
@@ -88,26 +88,6 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the service is shutting down; send it again later")]
     Closed,
-}
-
-/// A profile in memory, with what recording its decisions needs.
-#[derive(Debug)]
-pub struct HotProfile {
-    /// The customer.
-    pub profile: Profile,
-    /// Content hash (XXH3-128) of the encoded profile.
-    pub hash: u128,
-    /// What seals the customer's data.
-    pub(crate) data_key: DataKey,
-}
-
-impl HotProfile {
-    /// A profile with its content hash.
-    pub fn new(profile: Profile, data_key: DataKey) -> Self {
-        let mut encoded = Vec::with_capacity(1_024);
-        codec::encode_profile(&profile, &mut encoded);
-        Self { hash: xxhash_rust::xxh3::xxh3_128(&encoded), profile, data_key }
-    }
 }
 
 /// What a set of identities stands for.
@@ -218,9 +198,9 @@ pub struct DecisionRecord {
     /// Offers whose budget was spent.
     pub exhausted: Vec<OfferId>,
     /// Offers denied after ranking.
-    pub denied: Vec<(OfferId, Reason)>,
-    /// Offers that kept their order.
-    pub keep_order: Vec<OfferId>,
+    pub denied: Vec<DeniedRecord>,
+    /// Offers that kept their order, and the record that each spoke of.
+    pub keep_order: Vec<(OfferId, RecordRef)>,
     /// What was wrong.
     pub degraded: DegradedSet,
     /// The customer state token in the answer.
@@ -285,6 +265,17 @@ fn text_bytes(value: &crate::domain::Value) -> usize {
     }
 }
 
+/// An offer that was denied after ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeniedRecord {
+    /// Which.
+    pub offer: OfferId,
+    /// For which record; [`RecordRef::NONE`] for all.
+    pub record: RecordRef,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// What was chosen for one slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WinnerRecord {
@@ -294,6 +285,8 @@ pub struct WinnerRecord {
     pub offer: OfferId,
     /// The channel.
     pub channel: ChannelId,
+    /// The record it speaks of.
+    pub record: RecordRef,
     /// Its net priority.
     pub net_priority: f32,
     /// The probability it was chosen with.
@@ -323,14 +316,18 @@ pub struct StoredDecision {
 pub struct StoreStats {
     /// Hot profiles.
     pub hot_profiles: u64,
-    /// Bytes of hot profiles (estimated heap).
+    /// Heap of hot profiles, bytes.
     pub hot_bytes: u64,
     /// Hot lookups that found the profile.
     pub hot_hits: u64,
     /// Hot lookups that did not.
     pub hot_misses: u64,
+    /// Of those that found it, those for which it had to be unpacked.
+    pub hot_unpackings: u64,
     /// Profiles evicted from memory.
     pub evictions: u64,
+    /// Unpacked profiles that went for others to have room; packed they stay.
+    pub unpacked_evictions: u64,
     /// Bytes of the event log.
     pub log_bytes: u64,
     /// Records appended.
@@ -371,4 +368,6 @@ pub struct StoreStats {
     pub queue_len: u64,
     /// Log records not yet in the embedded store.
     pub unmaterialised: u64,
+    /// Writes that waited until there were fewer of them.
+    pub writes_waited: u64,
 }

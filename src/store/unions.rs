@@ -7,14 +7,13 @@ use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::SeqCst};
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::domain::{CustomerKey, IdentityHash, MergeId, Timestamp, profile::ABSORBED_MAX};
+use crate::domain::{CustomerKey, IdentityHash, MergeId, profile::ABSORBED_MAX};
 
 use super::{
     HotProfile, Merge, StoreError,
     embedded::{Embedded, PROFILES},
-    layer_rows,
-    merges::{opened_row, plain_row},
-    row_seal::{Nonces, RowKey, Table},
+    kept_merges,
+    row_seal::{Nonces, RowKey},
     sampled::SampledMap,
     seal::DataKey,
     shared::Shared,
@@ -22,23 +21,11 @@ use super::{
 
 /// Where a customer went.
 const REDIRECTS: TableDefinition<u128, u128> = TableDefinition::new("redirects");
-/// (survivor, merge) to who was taken in, and the merge with both customers as
-/// they were, sealed under the key of who lives on.
-const MERGES: TableDefinition<(u128, u128), &[u8]> = TableDefinition::new("merges");
-/// (time, survivor, merge), to forget the oldest.
-const MERGES_BY_TIME: TableDefinition<(i64, u128, u128), ()> = TableDefinition::new("merges_by_time");
 /// Two customers who do not become one by themselves; in both orders.
-const PARTED: TableDefinition<(u128, u128), ()> = TableDefinition::new("parted");
+pub(super) const PARTED: TableDefinition<(u128, u128), ()> = TableDefinition::new("parted");
 /// Identity to how many people it joined.
 const LINKED: TableDefinition<u128, u32> = TableDefinition::new("linked");
 
-/// Bytes of the key of who was taken in, before a sealed merge.
-const ABSORBED_BYTES: usize = 16;
-/// How long a merge is kept, microseconds: a day longer than it can be taken
-/// back, so that a recovery finds what the log takes back.
-pub const MERGES_KEPT_US: i64 = 31 * crate::domain::time::DAY_US;
-/// Most merges forgotten in one transaction.
-const FORGET_LEN_MAX: usize = 10_000;
 /// Most customers that were taken in kept in memory with where they went.
 pub const REDIRECTS_MAX: u64 = 200_000;
 /// Most customers on the way from one that was taken in to who lives on.
@@ -154,7 +141,10 @@ impl Shared {
         let stored = self.mended(self.embedded.merges(keys))?;
         let mut all: HashMap<MergeId, Arc<Merge>> = stored.into_iter().map(|one| (one.id, Arc::new(one))).collect();
         all.extend(newer.into_iter().map(|one| (one.id, one)));
-        Ok(all.into_values().collect())
+        // of who was erased the embedded store may have some for a moment yet
+        let erased = |key| self.tombstones.erased(key).is_some();
+        let left = all.into_values().filter(|one| !erased(one.survivor.key) && !erased(one.absorbed.key));
+        Ok(left.collect())
     }
 
     /// Whether two customers were parted. Blocking.
@@ -192,28 +182,6 @@ impl Embedded {
         }
     }
 
-    fn merges(&self, keys: &[CustomerKey]) -> Result<Vec<Merge>, StoreError> {
-        let rows = self.with("reading merges", |database| {
-            let table = database.begin_read()?.open_table(MERGES)?;
-            let mut rows = Vec::new();
-            for key in keys {
-                for row in table.range((key.0, 0)..=(key.0, u128::MAX))? {
-                    let (at, row) = row?;
-                    rows.push((at.value(), row.value().to_vec()));
-                }
-            }
-            Ok(rows)
-        })?;
-        let mut merges = Vec::with_capacity(rows.len());
-        for (at, row) in rows {
-            // without a key it was erased meanwhile
-            let Some(key) = self.data_key(CustomerKey(at.0))? else { continue };
-            let sealed = row.get(ABSORBED_BYTES..).unwrap_or_default();
-            merges.push(opened_row(&RowKey::of(&key).open((Table::Merges, &place(at)), sealed)?)?);
-        }
-        Ok(merges)
-    }
-
     fn parted(&self, a: CustomerKey, b: CustomerKey) -> Result<bool, StoreError> {
         self.with("reading who was parted", |database| {
             let table = database.begin_read()?.open_table(PARTED)?;
@@ -232,38 +200,27 @@ impl Embedded {
 /// Makes the tables.
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(REDIRECTS)?;
-    transaction.open_table(MERGES)?;
-    transaction.open_table(MERGES_BY_TIME)?;
     transaction.open_table(PARTED)?;
     transaction.open_table(LINKED)?;
-    Ok(())
-}
-
-/// What the row of a merge is bound to.
-fn place((survivor, id): (u128, u128)) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[..16].copy_from_slice(&survivor.to_le_bytes());
-    bytes[16..].copy_from_slice(&id.to_le_bytes());
-    bytes
+    kept_merges::prepare(transaction)
 }
 
 /// Removes what merges left of an erased customer.
 pub(super) fn erase(transaction: &WriteTransaction, key: CustomerKey) -> Result<(), redb::Error> {
     transaction.open_table(REDIRECTS)?.remove(key.0)?;
-    let mut apart = Vec::new();
+    erase_parted(transaction, key)?;
+    kept_merges::erase(transaction, key)
+}
+
+fn erase_parted(transaction: &WriteTransaction, key: CustomerKey) -> Result<(), redb::Error> {
     let mut parted = transaction.open_table(PARTED)?;
+    let mut apart = Vec::new();
     for row in parted.range((key.0, 0)..=(key.0, u128::MAX))? {
         apart.push(row?.0.value().1);
     }
-    for other in &apart {
-        parted.remove((key.0, *other))?;
-        parted.remove((*other, key.0))?;
-    }
-    let mut merges = transaction.open_table(MERGES)?;
-    merges.retain_in((key.0, 0)..=(key.0, u128::MAX), |_, _| false)?;
-    // of a merge that was taken back the row is the other's
     for other in apart {
-        merges.retain_in((other, 0)..=(other, u128::MAX), |_, row| !row.starts_with(&key.0.to_le_bytes()))?;
+        parted.remove((key.0, other))?;
+        parted.remove((other, key.0))?;
     }
     Ok(())
 }
@@ -288,21 +245,7 @@ pub(super) fn write(
             }
         }
     }
-    let mut merges = transaction.open_table(MERGES)?;
-    let mut by_time = transaction.open_table(MERGES_BY_TIME)?;
-    let (mut sealed, mut row) = (Vec::new(), Vec::new());
-    for ((survivor, id), merge) in &unions.merges {
-        // without a key it was erased
-        let Some(key) = key_of(*survivor)? else { continue };
-        let at = (survivor.0, id.0);
-        let write = |into: &mut Vec<u8>| into.extend_from_slice(&plain_row(merge));
-        key.seal(nonces, (Table::Merges, &place(at)), &mut sealed, write).map_err(layer_rows::refused)?;
-        row.clear();
-        row.extend_from_slice(&merge.absorbed.key.0.to_le_bytes());
-        row.extend_from_slice(&sealed);
-        merges.insert(at, &row[..])?;
-        by_time.insert((merge.at.0, survivor.0, id.0), ())?;
-    }
+    kept_merges::write(transaction, &unions.merges, nonces, key_of)?;
     let mut parted = transaction.open_table(PARTED)?;
     for ((a, b), apart) in &unions.parted {
         for pair in [(a.0, b.0), (b.0, a.0)] {
@@ -314,23 +257,11 @@ pub(super) fn write(
     }
     let mut linked = transaction.open_table(LINKED)?;
     for (hash, people) in &unions.linked {
-        linked.insert(hash.0, *people)?;
-    }
-    Ok(())
-}
-
-/// Forgets merges that cannot be taken back any more.
-pub(super) fn forget(transaction: &WriteTransaction, now: Timestamp) -> Result<(), redb::Error> {
-    let mut by_time = transaction.open_table(MERGES_BY_TIME)?;
-    let before = now.0.saturating_sub(MERGES_KEPT_US);
-    let mut old = Vec::new();
-    for row in by_time.range(..(before, 0, 0))?.take(FORGET_LEN_MAX) {
-        old.push(row?.0.value());
-    }
-    let mut merges = transaction.open_table(MERGES)?;
-    for at in old {
-        by_time.remove(at)?;
-        merges.remove((at.1, at.2))?;
+        match *people {
+            // forgotten with an erasure
+            0 => drop(linked.remove(hash.0)?),
+            people => drop(linked.insert(hash.0, people)?),
+        }
     }
     Ok(())
 }

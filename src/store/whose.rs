@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub kept: Vec<Named>,
     /// Those that do not.
     pub left_out: Vec<LeftOut>,
+    /// The devices by which alone one more person becomes the customer's.
+    pub joined_by: Vec<IdentityHash>,
 }
 
 /// A merge to come.
@@ -205,7 +207,8 @@ impl Planning<'_> {
         }
         for key in self.owners() {
             let Some(staged) = group.stage(self.shared, key)? else { continue };
-            if self.refuses_new(&staged.profile, new).is_none() {
+            let profile = staged.profile.clone();
+            if self.refuses_new(group, (key, &profile), new)?.is_ok() {
                 return Ok(Some(key));
             }
         }
@@ -225,26 +228,38 @@ impl Planning<'_> {
         owners
     }
 
-    /// Why an identity that nobody has does not become this customer's. A device
-    /// alone joins no more people of one kind of identity than it may.
-    fn refuses_new(&self, profile: &Profile, new: &Named) -> Option<NotLinked> {
+    /// Why an identity that nobody has does not become this customer's; else the
+    /// devices that have one more person by it. A device alone joins no more
+    /// people than it may, by whatever kinds of identity they come.
+    fn refuses_new(
+        &self,
+        group: &Group,
+        (key, profile): (CustomerKey, &Profile),
+        new: &Named,
+    ) -> Result<Result<Vec<IdentityHash>, NotLinked>, StoreError> {
         if self.linking.is_another(&profile.identities, &new.identity) {
-            return Some(NotLinked::Single);
+            return Ok(Err(NotLinked::Single));
         }
-        let said = self.linking.of_type(new.identity.kind);
         let of_devices = |one: &Named| self.linking.is_only_device(std::slice::from_ref(&one.identity));
-        if of_devices(new) {
-            return None;
+        // who came with this one in the same submission is the same person
+        if of_devices(new) || self.plan.kept.iter().any(|one| !of_devices(one)) {
+            return Ok(Ok(Vec::new()));
         }
-        let held = |holders: &Option<Holders>| holders.as_ref().is_some_and(|known| known.holds(profile.key));
-        let links: Vec<&Named> = self.found.iter().filter(|(_, holders)| held(holders)).map(|(one, _)| one).collect();
-        if links.is_empty() || !links.iter().all(|one| of_devices(one)) {
-            return None;
+        let theirs = |known: &Holders| known.holds(key) || self.plan.merges.iter().any(|one| known.holds(one.with));
+        let links = self.found.iter().filter(|(_, holders)| holders.as_ref().is_some_and(theirs));
+        let links: Vec<&Named> = links.map(|(one, _)| one).collect();
+        // the first person of a device is one anyway
+        if !links.iter().all(|one| of_devices(one)) || self.linking.is_only_device(&profile.identities) {
+            return Ok(Ok(Vec::new()));
         }
-        let same = profile.identities.iter().filter(|one| one.kind == new.identity.kind).count();
-        let most = links.iter().map(|one| self.linking.of_type(one.identity.kind).people_max).min();
-        let most = most.unwrap_or(said.people_max).min(said.people_max);
-        (same + 1 > usize::from(most)).then_some(NotLinked::People)
+        let most = u32::from(self.linking.of_type(new.identity.kind).people_max);
+        for link in &links {
+            let most = most.min(self.linking.of_type(link.identity.kind).people_max.into());
+            if self.people(group, link.hash)? + 1 > most {
+                return Ok(Err(NotLinked::People));
+            }
+        }
+        Ok(Ok(links.iter().map(|one| one.hash).collect()))
     }
 
     /// Goes through the identities, the strongest first.
@@ -256,7 +271,7 @@ impl Planning<'_> {
         for at in 0..self.found.len() {
             let (one, holders) = self.found[at].clone();
             let why = match holders {
-                None => self.takes_new(&mut whole, &one),
+                None => self.takes_new(group, &mut whole, &one)?,
                 Some(Holders::One(key)) if Some(key) == self.plan.customer => None,
                 Some(Holders::One(key)) if self.plan.merges.iter().any(|merge| merge.with == key) => None,
                 Some(Holders::One(key)) => self.takes_other(group, &mut whole, key)?,
@@ -273,19 +288,25 @@ impl Planning<'_> {
         Ok(())
     }
 
-    fn takes_new(&self, whole: &mut Profile, new: &Named) -> Option<NotLinked> {
+    fn takes_new(&mut self, group: &Group, whole: &mut Profile, new: &Named) -> Result<Option<NotLinked>, StoreError> {
         let refused = match self.plan.customer {
             // without a merge the whole write is refused, as too many are
             Some(_) if !self.plan.merges.is_empty() && whole.identities.len() >= IDENTITIES_MAX => {
                 Some(NotLinked::Identities)
             }
-            Some(_) => self.refuses_new(whole, new),
+            Some(key) => match self.refuses_new(group, (key, whole), new)? {
+                Ok(devices) => {
+                    self.plan.joined_by.extend(devices);
+                    None
+                }
+                Err(why) => Some(why),
+            },
             None => self.linking.is_another(&whole.identities, &new.identity).then_some(NotLinked::Single),
         };
         if refused.is_none() {
             whole.identities.push(new.identity.clone());
         }
-        refused
+        Ok(refused)
     }
 
     /// Whether another customer becomes one with who is meant, who as yet is
@@ -317,7 +338,7 @@ impl Planning<'_> {
             joined = self.involved(&other);
             for hash in &joined {
                 let most = self.people_max(*hash);
-                if group.linked(self.shared, *hash)?.max(1) + 1 > most {
+                if self.people(group, *hash)? + 1 > most {
                     return Ok(Some(NotLinked::People));
                 }
             }
@@ -338,6 +359,13 @@ impl Planning<'_> {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// The people that an identity joins already, those that this plan makes one
+    /// included.
+    fn people(&self, group: &Group, hash: IdentityHash) -> Result<u32, StoreError> {
+        let planned = self.plan.merges.iter().filter(|merge| merge.joined.contains(&hash)).count();
+        Ok(group.linked(self.shared, hash)?.max(1).saturating_add(u32::try_from(planned).unwrap_or(u32::MAX)))
     }
 
     fn people_max(&self, hash: IdentityHash) -> u32 {

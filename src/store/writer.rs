@@ -253,15 +253,27 @@ impl Writer {
     }
 
     /// Puts changes of segments in the log; whether they are there. They change
-    /// nothing else.
+    /// nothing else. Of who was erased meanwhile nothing is written.
     fn tell_segments(&mut self, changes: &[SegmentsChanged], at: Timestamp) -> bool {
         if !self.appender.has_room(&self.shared) {
             return false;
         }
         self.shared.saw_time(at);
-        changes.iter().for_each(|changed| self.appender.segments(changed, at));
         let mut batch = Batch::default();
-        batch.group.records = changes.len() as u64;
+        for changed in changes {
+            let appended = match self.shared.data_key(changed.customer) {
+                Ok(Some(key)) => self.appender.segments((changed, &key), at).map(|()| 1),
+                Ok(None) => Ok(0),
+                Err(error) => Err(error),
+            };
+            match appended {
+                Ok(records) => batch.group.records += records,
+                Err(_) => {
+                    self.appender.forget();
+                    return false;
+                }
+            }
+        }
         self.commit(batch);
         self.failed_at.is_none()
     }

@@ -73,8 +73,12 @@ pub const HOT_PROFILES: &str = "rapport_hot_profiles";
 pub const HOT_BYTES: &str = "rapport_hot_bytes";
 /// Hot lookups, by result. Counter.
 pub const HOT_LOOKUPS: &str = "rapport_hot_lookups_total";
+/// Hot lookups for which the profile had to be unpacked. Counter.
+pub const HOT_UNPACKINGS: &str = "rapport_hot_unpackings_total";
 /// Profiles evicted from memory. Counter.
 pub const HOT_EVICTIONS: &str = "rapport_hot_evictions_total";
+/// Unpacked profiles dropped for others to have room; packed they stay. Counter.
+pub const HOT_UNPACKED_EVICTIONS: &str = "rapport_hot_unpacked_evictions_total";
 /// Size of the event log. Gauge, bytes.
 pub const LOG_BYTES: &str = "rapport_log_bytes";
 /// Records appended to the event log. Counter.
@@ -90,6 +94,8 @@ pub const FSYNC_SECONDS_MAX: &str = "rapport_log_fsync_seconds_max";
 pub const DECISIONS_DROPPED: &str = "rapport_log_decisions_dropped_total";
 /// Events refused for want of room. Counter.
 pub const LOG_EXHAUSTED: &str = "rapport_log_exhausted_total";
+/// Writes that waited for the embedded store to catch up with the log. Counter.
+pub const WRITES_WAITED: &str = "rapport_writes_waited_total";
 /// Times a customer was not kept as holder of a shared identity, for it has too
 /// many. Counter.
 pub const HOLDERS_DROPPED: &str = "rapport_shared_identity_holders_dropped_total";
@@ -210,6 +216,7 @@ pub const HELP: &[(&str, &str)] = &[
     (FSYNC_SECONDS_MAX, "Longest sync since the start"),
     (DECISIONS_DROPPED, "Decisions that could not be recorded"),
     (LOG_EXHAUSTED, "Events refused for want of room"),
+    (WRITES_WAITED, "Writes that waited for the embedded store to catch up with the log"),
     (TIMELINE_SWEPT, "Entries of timelines forgotten because they were too old or too many"),
     (HOLDERS_DROPPED, "Times a customer was not kept as holder of a shared identity, for it has too many"),
     (MERGES, "Merges of customers, by what led to them"),

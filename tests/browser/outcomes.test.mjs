@@ -127,6 +127,27 @@ describe('an outcome', { timeout: 400_000 }, () => {
     assert.equal(sent.visitorId, value);
   });
 
+  test('may be what the visitor does, with consent only', async (t) => {
+    const search = (page) => page.evaluate(() => window.rapport.event('search', { data: { words: 'lamp' } }));
+    const visitor = await visit(shop, t);
+    const page = await visitor.open(shop.page(HERO, { head: granted }));
+    const { value } = await cookie(visitor.context);
+    await search(page);
+    const searches = async () => {
+      const identities = [{ type: 'visitor_id', value }];
+      const told = await shop.service.call('/v1/customers:timeline', { identities }).catch(() => ({ entries: [] }));
+      return told.entries.filter(({ type, data }) => type === 'search' && data.words === 'lamp').length;
+    };
+    await until('the search', async () => (await searches()) === 1);
+    // what JSON cannot say is left out, and so is what nobody permitted
+    await page.evaluate(() => window.rapport.event('search', { data: { words: 1n } }));
+    await page.evaluate(() => window.rapport.consent('denied'));
+    await search(page);
+    await page.waitForTimeout(1_000);
+    assert.equal(visitor.sent('/v1/events').flatMap(({ events }) => events).filter(({ customer }) => customer).length, 1);
+    assert.equal(await searches(), 1);
+  });
+
   test('never hurts the page', async (t) => {
     const visitor = await visit(shop, t);
     const errors = [];

@@ -172,7 +172,11 @@ fn what_a_page_may_not_say_is_named() {
     let events = [
         ("outcome.value", conversion("10000.01")),
         ("outcome.value", conversion("92233720368547758.07")),
-        ("customer", json!({"eventId": "1", "customer": {"type": "page_view"}})),
+        ("customer.type", json!({"eventId": "1", "customer": {"type": "purchase"}})),
+        (
+            "customer.identities",
+            json!({"eventId": "1", "customer": {"type": "page_view", "identities": [{"type": "cookie", "value": "c"}]}}),
+        ),
         ("outcome.type", json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_UNSUBSCRIBE"}})),
         ("outcome.type", json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_HANDOFF"}})),
         ("outcome.type", json!({"outcome": {"presentationToken": token, "type": "OUTCOME_TYPE_CANCELLED"}})),

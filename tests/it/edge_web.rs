@@ -81,7 +81,7 @@ fn a_page_decides_and_records_over_grpc_web() {
         ..Outcome::default()
     };
     let event = Event { kind: Some(Kind::Outcome(outcome)), ..Event::default() };
-    let events = RecordRequest { events: vec![event], visitor_id: answer.visitor_id.clone() };
+    let events = RecordRequest { events: vec![event], visitor_id: answer.visitor_id.clone(), page_consent: None };
     let recorded: RecordResponse = answered(&call(&server, RECORD, &headers, &frame(&events)).bytes);
     assert_eq!(recorded.results[0].status(), RecordStatus::Recorded);
 }

@@ -12,7 +12,10 @@ use rapport::{
 use crate::harness::repository;
 
 /// Reasons that no scenario can show yet, and why.
-const UNDECIDED: [(Reason, &str); 1] = [(Reason::NoItems, "no offer asks for items yet")];
+const UNDECIDED: [(Reason, &str); 2] = [
+    (Reason::NoItems, "no offer asks for items yet"),
+    (Reason::NotLookedAt, "the sample's lists hold no more than are looked at"),
+];
 
 fn ruleset() -> Arc<Ruleset> {
     let files = rules::read_dir(&repository().join("rules")).expect("the sample rules can be read");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rapport::proto::{
-    AckStrength, Event, RecordRequest, RecordStatus, RecordStreamRequest, RecordStreamResponse,
+    AckStrength, Event, RecordRequest, RecordStatus, RecordStreamRequest, RecordStreamResponse, UpsertCustomerRequest,
     event_service_client::EventServiceClient,
 };
 use serde_json::{Value, json};
@@ -216,6 +216,12 @@ async fn a_time_in_the_future_is_clamped_and_an_old_one_flagged_and_both_are_cou
     })
     .await;
     assert!(metrics.contains("rapport_events_late_total 1"), "{metrics}");
+    let upsert: UpsertCustomerRequest = message(json!({
+        "identities": [{"type": "cookie", "value": "clock-2"}], "attributes": {"country": "France"},
+        "time": "2990-01-01T00:00:00Z"
+    }));
+    let reply = server.customers().await.upsert_customer(upsert).await.expect("written").into_inner();
+    assert!(reply.warnings[0].contains("future"), "{reply:?}");
     // the same id with another time is other content
     let other: RecordRequest =
         message(json!({"events": [at("old", "2001-01-02T00:00:00Z"), at("future", "2990-01-01T00:00:00Z")]}));

@@ -207,6 +207,7 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     ("docs/batch.md", r#"{"requestId": "march-17850", "#, Shown::Asked("/v1/decide")),
     ("docs/batch.md", r#"{"requestId":"4f0c93aa15d2e6b7-1","#, Shown::AnsweredLine("/v1/decide")),
     ("docs/batch.md", r#"{"requestId":"march-17850","#, Shown::AnsweredLine("/v1/decide")),
+    ("docs/browser.md", r#"{"eventId": "7f3a""#, Shown::Asked("/v1/events")),
     ("docs/browser.md", r#""value": "c-17"}"#, Shown::Asked("/v1/customers:upsert")),
     ("docs/desk.md", r#""type": "match""#, Shown::Asked("/v1/customers:get")),
 ];

@@ -4,10 +4,13 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use super::*;
 use crate::{
-    app::{Bearer, EventInput, Meant, OutcomeInput, RecordedStatus, UpsertInput},
+    app::{
+        AppError, Bearer, EventInput, Meant, OutcomeInput, RecordedStatus, UpsertInput,
+        meant::{Latest, latest},
+    },
     domain::{
-        Consent, ConsentPurpose, EventId, Identity, OfferId, Permission, PlacementAsk, PlacementId, Request,
-        time::DAY_US,
+        AttrId, ChannelId, Consent, ConsentPurpose, DecisionId, EventId, Identity, Interaction, OfferId, OutcomeSet,
+        Permission, PlacementAsk, PlacementId, RecordRef, Request, time::DAY_US,
     },
     rules::SourceFile,
     store::{Store, StoreConfig},
@@ -189,6 +192,7 @@ async fn an_outcome_without_a_token_is_of_the_latest_presentation() {
             customer: vec![identity(app, name)],
             offer: OfferId::of(offer),
             channel: None,
+            record: None,
         })),
         value,
         ..outcome("", if value.is_some() { OutcomeType::Conversion } else { Accept })
@@ -220,6 +224,139 @@ async fn an_outcome_without_a_token_is_of_the_latest_presentation() {
     ];
     let recorded = app.record(both).await;
     assert!(recorded.iter().all(|one| one.status == RecordedStatus::Recorded), "{recorded:?}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_token_may_come_after_no_response() {
+    use OutcomeType::{Accept, Impression, NoResponse};
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    create(&app, "gil").await;
+    show(&app, "gil").await;
+    let answer = |id, days: i64| OutcomeInput {
+        meant: Some(Box::new(Meant {
+            id: EventId(id),
+            customer: vec![identity(&app, "gil")],
+            offer: OfferId::of("quick"),
+            channel: None,
+            record: None,
+        })),
+        at: Some(app.now().plus_us(days * DAY_US)),
+        ..outcome("", Accept)
+    };
+    let profile = app.customer(&[identity(&app, "gil")], "").await.unwrap().profile;
+    let found = |days| latest_of(&app, &profile, &answer(1, days));
+    assert_eq!((found(1), found(3)), (true, false));
+    settle(&app, app.now().plus_us(20 * DAY_US), 2).await;
+    assert_eq!(view(&app, "gil").await.2, [Impression, NoResponse]);
+    let profile = app.customer(&[identity(&app, "gil")], "").await.unwrap().profile;
+    let found = |days| latest_of(&app, &profile, &answer(1, days));
+    assert_eq!((found(1), found(3), found(31), found(33)), (true, true, true, false));
+}
+
+#[tokio::test]
+async fn an_outcome_of_several_records_does_not_say_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    create(&app, "gil").await;
+    let mut profile = app.customer(&[identity(&app, "gil")], "").await.unwrap().profile;
+    let shown = |decision, key: &str, days: i64| Interaction {
+        decision: DecisionId(decision),
+        offer: OfferId::of("slow"),
+        channel: ChannelId::of("web"),
+        record: RecordRef::of(AttrId::of("accounts"), key),
+        at: app.now().plus_us(days * DAY_US),
+        answered_at: app.now().plus_us(days * DAY_US),
+        outcomes: OutcomeSet::default().with(OutcomeType::Impression),
+        reason: ReasonCode(0),
+        reason_at: Timestamp::default(),
+    };
+    profile.interactions = vec![shown(1, "a", -2), shown(2, "b", -1), shown(2, "c", -1)];
+    let said = |record: Option<&str>| Meant {
+        id: EventId(1),
+        customer: Vec::new(),
+        offer: OfferId::of("slow"),
+        channel: None,
+        record: record.map(|key| RecordRef::of(AttrId::of("accounts"), key)),
+    };
+    let found = |profile: &Profile, record| latest(&app.current(), (profile, &[]), &said(record), app.now());
+    let mut both = vec![RecordRef::of(AttrId::of("accounts"), "b"), RecordRef::of(AttrId::of("accounts"), "c")];
+    both.sort_unstable();
+    assert_eq!(found(&profile, None), Latest::OfRecords(both));
+    let named = |found| if let Latest::One(one) = found { (one.decision.0, one.record) } else { (0, RecordRef::NONE) };
+    assert_eq!(named(found(&profile, Some("b"))), (2, RecordRef::of(AttrId::of("accounts"), "b")));
+    // the latest decision counts, not those before
+    profile.interactions.pop();
+    assert_eq!(named(found(&profile, None)), (2, RecordRef::of(AttrId::of("accounts"), "b")));
+    assert_eq!(named(found(&profile, Some("a"))), (1, RecordRef::of(AttrId::of("accounts"), "a")));
+}
+
+/// Whether an outcome is of a presentation at its time.
+fn latest_of(app: &App, profile: &Profile, input: &OutcomeInput) -> bool {
+    let meant = input.meant.as_deref().unwrap();
+    matches!(latest(&app.current(), (profile, &[]), meant, input.at.unwrap()), Latest::One(_))
+}
+
+#[tokio::test]
+async fn a_presentation_has_each_outcome_once_on_either_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    create(&app, "hal").await;
+    show(&app, "hal").await;
+    let said = |id, kind, value| OutcomeInput {
+        meant: Some(Box::new(Meant {
+            id: EventId(id),
+            customer: vec![identity(&app, "hal")],
+            offer: OfferId::of("slow"),
+            channel: None,
+            record: None,
+        })),
+        value,
+        ..outcome("", kind)
+    };
+    use OutcomeType::{Click, Conversion};
+    for (id, kind, value, wanted) in [
+        (1, Conversion, Some(500), RecordedStatus::Recorded),
+        (1, Conversion, Some(500), RecordedStatus::Duplicate),
+        (2, Conversion, Some(700), RecordedStatus::Conflict),
+        (3, Click, None, RecordedStatus::Recorded),
+        (4, Click, None, RecordedStatus::Duplicate),
+    ] {
+        assert_eq!(say(&app, said(id, kind, value)).await, wanted, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_is_of_one_customer_and_one_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    let given_at = Some(Timestamp(1_300_000_000_000_000));
+    let input = |name: &str, at: Option<Timestamp>| UpsertInput {
+        identities: vec![identity(&app, name)],
+        attributes: Vec::new(),
+        consents: vec![Consent {
+            channel: None,
+            purpose: ConsentPurpose::Marketing,
+            permission: Permission::Denied,
+            at: at.unwrap_or_default(),
+            source: "form".into(),
+            proof: "".into(),
+        }],
+        preferences: Vec::new(),
+        records: Vec::new(),
+        request_id: "r1".to_owned(),
+        at: None,
+        validate_only: false,
+    };
+    app.upsert(input("ida", None)).await.unwrap();
+    app.upsert(input("ida", None)).await.unwrap();
+    for other in [input("jon", None), input("ida", given_at)] {
+        assert!(matches!(app.upsert(other).await, Err(AppError::AlreadyExists(_))));
+    }
+    // a time far in the future becomes now, and that is told
+    let later = UpsertInput { request_id: String::new(), ..input("ida", Some(app.now().plus_us(DAY_US))) };
+    let told = app.upsert(UpsertInput { at: Some(app.now().plus_us(DAY_US)), ..later }).await.unwrap();
+    assert_eq!(told.warnings.len(), 2, "{:?}", told.warnings);
 }
 
 #[tokio::test]

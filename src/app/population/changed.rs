@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    domain::{AttrSlot, AttributeDef, OfferSlot, Timestamp},
+    domain::{AttrId, AttrSlot, AttributeDef, OfferSlot, Timestamp},
     rules::{Condition, Offer, Ruleset},
 };
 
@@ -84,10 +84,11 @@ pub fn changed(before: &Ruleset, after: &Ruleset) -> Vec<Pairing> {
     all
 }
 
-type Frame = ((Option<Timestamp>, Option<Timestamp>), bool);
+/// When it runs, whether it is paused, and for the records of which list it is.
+type Frame = ((Option<Timestamp>, Option<Timestamp>), bool, Option<(AttrId, u16)>);
 
 fn frame(offer: &Offer) -> Frame {
-    (offer.schedule, offer.paused)
+    (offer.schedule, offer.paused, offer.each.map(|each| (each.list, each.max)))
 }
 
 fn texts(offer: &Offer) -> [Option<&str>; 3] {

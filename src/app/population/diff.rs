@@ -163,7 +163,7 @@ impl<'a> Tally<'a> {
             }
         }
         let eligibility = [sides.active, sides.new].map(|snapshot| {
-            let every = Eligibility::of(&snapshot.ruleset);
+            let every = Eligibility::of(&snapshot.ruleset).with_base(Arc::clone(&snapshot.base));
             match sides.occasion {
                 Occasion::Publish => every,
                 Occasion::Resume => every.without(snapshot.paused_offers()),

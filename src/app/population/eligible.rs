@@ -2,9 +2,12 @@
 //! in the files, all three conditions are true, and the person is verified where
 //! the offer asks for it.
 
+use std::sync::Arc;
+
 use crate::{
     decide::FactReader,
     domain::{Assurance, AttrSlot, Cell, Cells, Facts, OfferSet, OfferSlot, Profile, Request, Schema, Timestamp},
+    predict::BaseModel,
     rules::{IndexBuffers, Policy, Ruleset},
 };
 
@@ -44,7 +47,7 @@ impl<'a> Person<'a> {
         'a: 's,
     {
         let Person { profile, request, now, .. } = *self;
-        Facts { cells: &[], derived: &[], schema, profile, request, now }
+        Facts { cells: &[], derived: &[], schema, profile, request, now, record: None }
     }
 }
 
@@ -83,11 +86,18 @@ impl<'r> Eligibility<'r> {
         let mut base = OfferSet::empty(rules.offers.len());
         offers.into_iter().filter(|slot| !rules.offer(*slot).paused).for_each(|slot| base.insert(slot));
         let conditions = base.iter().flat_map(|slot| rules.offer(slot).conditions());
-        let reader = FactReader::only(&rules.schema, conditions.flat_map(|condition| condition.reads()));
+        let records = base.iter().filter_map(|slot| rules.offer(slot).each.map(|each| each.keys));
+        let reads = conditions.flat_map(|condition| condition.reads()).chain(records);
+        let reader = FactReader::only(&rules.schema, reads);
         let mut verified = OfferSet::empty(rules.offers.len());
         base.iter().filter(|slot| rules.offer(*slot).verified).for_each(|slot| verified.insert(slot));
         let few = (base.len() <= DIRECT_OFFERS_MAX).then(|| base.iter().collect());
         Self { rules, reader, base, few, verified }
+    }
+
+    /// The same with an analysis of the whole base, which traits of models read.
+    pub fn with_base(self, base: Arc<BaseModel>) -> Self {
+        Self { reader: self.reader.with_base(base), ..self }
     }
 
     /// The same without some offers.
@@ -133,7 +143,7 @@ impl<'r> Eligibility<'r> {
             let offer = self.rules.offer(*slot);
             let (from, until) = offer.schedule;
             let runs = from.is_none_or(|from| person.now >= from) && until.is_none_or(|until| person.now < until);
-            if runs && offer.conditions().all(|condition| condition.holds(&facts)) {
+            if runs && offer.holds(&facts) {
                 eligible.insert(*slot);
             }
         }

@@ -83,7 +83,7 @@ impl App {
         let hot = keys.chunks(keys.len().div_ceil(threads).max(1));
         let hot = hot.map(|keys| Box::new(HotPart(asked, keys)) as Box<dyn Crowd>);
         let others = read.chunks(part_len(read.len())).map(|read| Box::new(ReadPart(asked, read)) as Box<dyn Crowd>);
-        let edit = Edit { before: &active.ruleset, after: &edited };
+        let edit = Edit { before: &active.ruleset, after: &edited, base: &active.base };
         let reached = reach(edit, hot.chain(others).collect()).map_err(|lost| {
             self.metrics.panics.increment(1);
             AppError::Unavailable(lost.to_string())

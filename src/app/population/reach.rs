@@ -11,6 +11,7 @@ use std::{
 use crate::{
     decide::FactReader,
     domain::{Cells, Facts, OfferSet, OfferSlot},
+    predict::BaseModel,
     rules::Ruleset,
 };
 
@@ -90,6 +91,8 @@ pub struct Edit<'a> {
     pub before: &'a Ruleset,
     /// After.
     pub after: &'a Ruleset,
+    /// The analysis of the whole base that traits of models read, on both sides.
+    pub base: &'a Arc<BaseModel>,
 }
 
 /// Evaluates the changed offers for everybody, a thread for each part.
@@ -153,10 +156,12 @@ impl<'a> Look<'a> {
         let sides = [(edit.before, &pair_of[0]), (edit.after, &pair_of[1])];
         let segments = edit.after.segments.iter().flat_map(|segment| segment.condition.reads());
         Self {
-            sides: sides.map(|(rules, offers)| Eligibility::only(rules, offers.keys().copied())),
+            sides: sides.map(|(rules, offers)| {
+                Eligibility::only(rules, offers.keys().copied()).with_base(Arc::clone(edit.base))
+            }),
             pairs: pairs.len(),
             after: edit.after,
-            segments: FactReader::only(&edit.after.schema, segments),
+            segments: FactReader::only(&edit.after.schema, segments).with_base(Arc::clone(edit.base)),
             pair_of,
         }
     }

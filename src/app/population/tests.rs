@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     decide::{Snapshot, scenario::base_rates},
     domain::{
-        Assurance, AttrId, Consent, ConsentPurpose, CustomerKey, Pause, PauseKind, Pauses, Permission, Profile,
-        Request, StoredAttribute, Timestamp, Value,
+        Assurance, AttrId, Consent, ConsentPurpose, CustomerKey, EventStat, EventTypeId, Pause, PauseKind, Pauses,
+        Permission, Profile, Request, StoredAttribute, Timestamp, Value,
     },
+    predict::BaseModel,
     rules::{self, Ruleset, SourceFile},
     store::{HotProfile, seal::DataKey},
 };
@@ -252,11 +253,40 @@ fn reach_counts_everybody_on_all_threads() {
     let after = compile("", &[offer("a", "p.age >= 5 && p.age < 35", ""), offer("b", "p.age > 3", "")]);
     let sample = people();
     let crowds = sample.people.chunks(33).map(|part| Box::new(Part(part, Request::default())) as Box<dyn Crowd>);
-    let told = reach(Edit { before: &before, after: &after }, crowds.collect()).unwrap();
+    let told = reach(Edit { before: &before, after: &after, base: &Arc::default() }, crowds.collect()).unwrap();
     assert_eq!((told.people, told.offers.len(), told.offers_unchanged), (100, 1, 1));
     let a = &told.offers[0];
     assert_eq!((&*a.offer, a.before, a.after, a.gained, a.lost), ("a", 10, 30, 25, 5));
     assert_eq!(a.segments, [SegmentReached { segment: "young".into(), gained: 20, lost: 5 }]);
+}
+
+#[test]
+fn traits_of_models_count_in_what_an_edit_changes() {
+    let traits = "traits: [ { id: frequency, model: frequency_score }, { id: orders, count: purchase } ]";
+    let before = compile(traits, &[offer("a", "p.age < 10", "")]);
+    let after = compile(traits, &[offer("a", "p.frequency >= 1", "")]);
+    let base = Arc::new(BaseModel { version: 1, rfm: Some(Default::default()), ..BaseModel::default() });
+    let mut sample = people();
+    let bought = EventStat {
+        event: EventTypeId::of("purchase"),
+        count: 1,
+        amount: 100,
+        first_at: Timestamp(0),
+        last_at: Timestamp(0),
+    };
+    for person in &mut sample.people {
+        let profile = Profile { stats: vec![bought], ..person.profile.clone() };
+        *person = Arc::new(HotProfile::new(profile, DataKey([7; 32])));
+    }
+    let of = |rules: &Arc<Ruleset>| snapshot(rules).with_base(Arc::clone(&base));
+    let (active, new) = (of(&before), of(&after));
+    let sides = Sides { active: &active, new: &new, now: NOW, occasion: Occasion::Publish };
+    let diff = compare(sides, &sample, Duration::MAX);
+    // behaviour counts for the fifty who permit it
+    assert_eq!(diff.offers[0].counts.eligible_after, 50, "{diff:?}");
+    let crowds: Vec<Box<dyn Crowd>> = vec![Box::new(Part(&sample.people, Request::default()))];
+    let told = reach(Edit { before: &before, after: &after, base: &base }, crowds).unwrap();
+    assert_eq!(told.offers[0].after, 100);
 }
 
 /// A part whose people cannot be read.
@@ -273,7 +303,10 @@ fn a_part_that_panics_is_an_error_and_never_left_out() {
     let (before, after) = (compile("", &[offer("a", "p.age < 10", "")]), compile("", &[offer("a", "true", "")]));
     let sample = people();
     let crowds: Vec<Box<dyn Crowd>> = vec![Box::new(Part(&sample.people, Request::default())), Box::new(Broken)];
-    assert_eq!(reach(Edit { before: &before, after: &after }, crowds).map(|told| told.people), Err(PartLost));
+    assert_eq!(
+        reach(Edit { before: &before, after: &after, base: &Arc::default() }, crowds).map(|told| told.people),
+        Err(PartLost)
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Body: head, decision (16), masked customer or visitor (16), offer (8), channel
 //! (4), then the binding (8) when the token is bound to a visitor who came with an
-//! id, and for links language (4) and link (4). Tokens bound to nobody are as they
+//! id, the masked record (8) where there is one, and for links language (4) and link (4). Tokens bound to nobody are as they
 //! were before there were visitors; those of a visitor whose id was made with the
 //! decision need no binding, for the decision gives the visitor again.
 
@@ -13,8 +13,8 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::{
     decide::Signer,
     domain::{
-        ChannelId, CustomerKey, DecisionId, Holder, LinkRef, Memory, OfferId, PresentationRef, Timestamp, VisitorId,
-        VisitorOrigin,
+        ChannelId, CustomerKey, DecisionId, Holder, LinkRef, Memory, OfferId, PresentationRef, RecordRef, Timestamp,
+        VisitorId, VisitorOrigin,
     },
 };
 
@@ -25,7 +25,11 @@ use super::{
 
 const PRESENTATION_BYTES: usize = HEAD_BYTES + 16 + 16 + 8 + 4;
 const BINDING_BYTES: usize = 8;
+const RECORD_BYTES: usize = 8;
 const LINK_BYTES: usize = 8;
+
+/// Of the kind: of a presentation, or a link of one, that speaks of a record.
+const OF_RECORD: u8 = 0x04;
 
 /// Flags beside a kind.
 ///
@@ -107,7 +111,8 @@ impl KeyRing {
 fn body_bytes(first: u8, kind: u8) -> Option<usize> {
     let link = if kind == KIND_LINK { LINK_BYTES } else { 0 };
     let binding = if first & BOUND == 0 { 0 } else { BINDING_BYTES };
-    (first & KIND == kind).then_some(PRESENTATION_BYTES + binding + link)
+    let record = if first & OF_RECORD == 0 { 0 } else { RECORD_BYTES };
+    (first & KIND & !OF_RECORD == kind).then_some(PRESENTATION_BYTES + binding + record + link)
 }
 
 /// A token whose signature holds, being read.
@@ -121,7 +126,7 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn new(signed: &'a Signed<'a>) -> Self {
         let decision = DecisionId(u128::from_le_bytes(array(signed.body(), HEAD_BYTES)));
-        let masked = !signed.has(ANONYMOUS) || signed.has(BOUND);
+        let masked = !signed.has(ANONYMOUS) || signed.has(BOUND) || signed.has(OF_RECORD);
         Self { signed, decision, mask: if masked { signed.key.mask_of(decision) } else { [0; 32] } }
     }
 
@@ -143,6 +148,14 @@ impl<'a> Read<'a> {
         Choice::from(u8::from(!bound)) | (shows & same)
     }
 
+    fn record(&self) -> RecordRef {
+        if !self.signed.has(OF_RECORD) {
+            return RecordRef::NONE;
+        }
+        let at = PRESENTATION_BYTES + if self.signed.has(BOUND) { BINDING_BYTES } else { 0 };
+        RecordRef(u64::from_le_bytes(array(self.signed.body(), at)) ^ record_mask(&self.mask))
+    }
+
     fn presented(&self) -> Presented {
         let body = self.signed.body();
         let unmasked = u128::from_le_bytes(array(body, HEAD_BYTES + 16)) ^ low_half(&self.mask);
@@ -157,6 +170,7 @@ impl<'a> Read<'a> {
             customer: known.then_some(CustomerKey(unmasked)),
             offer: OfferId(u64::from_le_bytes(array(body, HEAD_BYTES + 32))),
             channel: ChannelId(u32::from_le_bytes(array(body, HEAD_BYTES + 40))),
+            record: self.record(),
             expires_at: self.signed.expires_at(),
         };
         Presented { presentation, visitor }
@@ -177,6 +191,11 @@ fn low_half(mask: &[u8; 32]) -> u128 {
 fn binding(visitor: VisitorId, mask: &[u8; 32]) -> [u8; BINDING_BYTES] {
     let visitor: [u8; BINDING_BYTES] = array(&visitor.0.to_le_bytes(), 0);
     (u64::from_le_bytes(visitor) ^ u64::from_le_bytes(array(mask, 16))).to_le_bytes()
+}
+
+/// What masks the record, and nothing else.
+fn record_mask(mask: &[u8; 32]) -> u64 {
+    u64::from_le_bytes(array(mask, 24))
 }
 
 /// Signs with one key of a ring.
@@ -210,6 +229,7 @@ impl<'a> RingSigner<'a> {
         let kept = holder.filter(|h| anonymous && h.memory == Memory::Kept);
         let given = holder.filter(|h| h.origin == VisitorOrigin::Given);
         let mut first = kind;
+        first |= if reference.record.is_some() { OF_RECORD } else { 0 };
         first |= if anonymous { ANONYMOUS } else { 0 };
         first |= if self.purpose == Purpose::Preview { PREVIEW } else { 0 };
         first |= if kept.is_some() { KEPT } else { 0 };
@@ -227,6 +247,10 @@ impl<'a> RingSigner<'a> {
         body.put(&reference.channel.0.to_le_bytes());
         if let Some(holder) = given {
             body.put(&binding(holder.visitor, &self.mask_of(reference.decision)));
+        }
+        if reference.record.is_some() {
+            let masked = reference.record.0 ^ record_mask(&self.mask_of(reference.decision));
+            body.put(&masked.to_le_bytes());
         }
         body
     }

@@ -9,7 +9,7 @@ use crate::{
     decide::Signer,
     domain::{
         ChannelId, CustomerKey, DecisionId, Holder, IdentityHash, IdentityTypeId, LinkRef, MatchRef, Memory, OfferId,
-        PresentationRef, VisitorId, VisitorOrigin, time::DAY_US,
+        PresentationRef, RecordRef, VisitorId, VisitorOrigin, time::DAY_US,
     },
 };
 
@@ -26,6 +26,7 @@ fn ring(ids: &[u32]) -> KeyRing {
 
 fn presentation(customer: Option<u128>) -> PresentationRef {
     PresentationRef {
+        record: Default::default(),
         decision: DECISION,
         customer: customer.map(CustomerKey),
         offer: OfferId::of("birthday_gift"),
@@ -118,6 +119,30 @@ fn tokens_bound_to_nobody_are_as_they_always_were() {
     assert_eq!(ring(&[7]).newest(Purpose::Present).presentation_token(&old, None), KNOWN);
     let read = ring(&[7]).presentation(KNOWN, Bearer::Browser(None), NOW).map(|read| read.presentation);
     assert_eq!(read, Ok(old));
+}
+
+#[test]
+fn a_record_is_named_but_not_shown() {
+    let ring = ring(&[7]);
+    let record = RecordRef(0x0102_0304_0506_0708);
+    for holder in holders(&ring) {
+        for customer in [None, Some(CUSTOMER)] {
+            let wanted = PresentationRef { record, ..presentation(customer) };
+            let token = ring.newest(Purpose::Present).presentation_token(&wanted, holder);
+            let read = ring.presentation(&token, Bearer::Service, NOW).map(|read| read.presentation);
+            assert_eq!(read, Ok(wanted));
+            let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+            assert!(bytes.windows(8).all(|bytes| bytes != record.0.to_le_bytes()));
+            let wanted = LinkRef { presentation: wanted, ..link(customer) };
+            let url = ring.newest(Purpose::Present).link_url(&wanted, holder);
+            let read = ring.link(url.strip_prefix("https://shop.example/c/").unwrap(), NOW).map(|read| read.0);
+            assert_eq!(read, Ok(wanted));
+            assert_eq!(
+                ring.presentation(&url["https://shop.example/c/".len()..], Bearer::Service, NOW),
+                Err(TokenError::Forged)
+            );
+        }
+    }
 }
 
 #[test]

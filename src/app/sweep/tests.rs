@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    app::{App, EventInput, RecordedStatus, SweepError},
+    app::{App, EventInput, RecordedStatus, SweepError, UpsertInput},
     domain::{
         Consent, ConsentPurpose, EventId, EventKind, EventTypeId, Identity, IdentityTypeId, Permission, Timestamp,
         schema::Sharing, time::DAY_US,
@@ -60,6 +60,8 @@ async fn buy(app: &Arc<App>, customer: u32, day: i32) {
         strength: Strength::Process,
         item_names: Vec::new(),
         fields: Vec::new(),
+        notes: Vec::new(),
+        page: None,
     };
     let consent = Consent {
         channel: None,
@@ -83,6 +85,8 @@ async fn buy(app: &Arc<App>, customer: u32, day: i32) {
         strength: Strength::Process,
         item_names: Vec::new(),
         fields: Vec::new(),
+        notes: Vec::new(),
+        page: None,
     };
     let recorded = app.record(vec![input, permit]).await;
     assert!(recorded.iter().all(|one| !matches!(one.status, RecordedStatus::Refused(_))), "{recorded:?}");
@@ -140,6 +144,40 @@ async fn who_enters_and_leaves_is_told_once() {
     let second = app.sweep().unwrap();
     assert_eq!((second.segments[1].left, second.segments[2].entered, second.segments[0].entered), (3, 3, 0));
     assert_eq!(app.sweep().unwrap().segments[2].entered, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_and_the_look_agree_on_who_is_in_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path(), "{ id: buyers, when: 'p.orders >= 1' }");
+    buy(&app, 1, 15_000).await;
+    let identity = app.identity(&app.current(), "customer_id", "c1").unwrap();
+    let seen = async || {
+        let view = app.customer(std::slice::from_ref(&identity), "").await.unwrap();
+        (view.segments.len() as u64, view.traits.iter().any(|(name, _)| &**name == "orders"))
+    };
+    assert_eq!((seen().await, app.sweep().unwrap().segments[0].customers), ((1, true), 1));
+    let consent = Consent {
+        channel: None,
+        purpose: ConsentPurpose::Profiling,
+        permission: Permission::Denied,
+        at: Timestamp::default(),
+        source: "test".into(),
+        proof: "".into(),
+    };
+    let denied = UpsertInput {
+        identities: vec![identity.clone()],
+        attributes: Vec::new(),
+        consents: vec![consent],
+        preferences: Vec::new(),
+        records: Vec::new(),
+        request_id: String::new(),
+        at: None,
+        validate_only: false,
+    };
+    app.upsert(denied).await.unwrap();
+    // what is known still shows
+    assert_eq!((seen().await, app.sweep().unwrap().segments[0].customers), ((0, true), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Which columns of a file say who, when and how much.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::{cli::table::Table, grpc::convert::suggest::did_you_mean};
 
@@ -92,6 +92,9 @@ impl Columns {
         };
         let customer = find("customer", &args.customer, &CUSTOMERS)?;
         let time = find("time", &args.time, &TIMES)?;
+        for (_, name) in [&customer, &time, &amount].into_iter().chain(&quantity) {
+            ensure!(!table.is_double(name), "the file has two columns `{name}`: give one of them another name");
+        }
         Ok(Self { customer, time, amount, quantity })
     }
 

@@ -149,8 +149,8 @@ impl<'a> Findings<'a> {
             rows: &ledger.rows,
             observed_until: day_text(today),
             customers: people.len() as u64,
-            spent: amount(people.iter().map(|(_, bought)| bought.spent).sum()),
-            returned: amount(ledger.customers.values().map(|customer| customer.returned).sum()),
+            spent: total(people.iter().map(|(_, bought)| bought.spent)),
+            returned: total(ledger.customers.values().map(|customer| customer.returned)),
             rfm: Rfm {
                 recency_days: quantiles.recency_days.0.map(f64::from),
                 frequency: quantiles.frequency.0.map(f64::from),
@@ -212,6 +212,11 @@ pub(super) fn told(rows: &Rows) -> String {
         "{} rows: {} purchases, {} returns, {} without a customer, {} after the last day, {} that cannot be read",
         rows.all, rows.purchases, rows.returns, rows.without_customer, rows.after, rows.bad
     )
+}
+
+/// A sum, which may be more than a number of parts holds.
+fn total(parts: impl Iterator<Item = i64>) -> f64 {
+    parts.map(i128::from).sum::<i128>() as f64 / AMOUNT_PARTS
 }
 
 fn amount(parts: i64) -> f64 {

@@ -16,6 +16,8 @@ pub(super) const CUSTOMERS_MAX: usize = 20_000_000;
 /// Amounts are summed in so many parts of one, so that their sum does not
 /// depend on the order; further digits are rounded.
 pub(super) const AMOUNT_PARTS: f64 = 10_000.0;
+/// The most that a row may be worth: more is a mistaken column.
+const AMOUNT_MAX: f64 = 1e12;
 /// Days of a customer that are gathered before equal ones are put together.
 const DAYS_LOOSE_MAX: usize = 64;
 /// Most rows named for each thing that is wrong.
@@ -190,7 +192,9 @@ fn read(fields: &[Field], columns: &Columns) -> Result<Read, String> {
         }
         _ => (price, price < 0.0),
     };
-    // Saturates where it does not fit.
+    if amount.abs() > AMOUNT_MAX {
+        return Err(format!("`{}` is more than {AMOUNT_MAX}", columns.amount.1));
+    }
     let amount = (amount * AMOUNT_PARTS).round() as i64;
     let customer = customer.into_boxed_str();
     Ok(match is_return {

@@ -86,3 +86,44 @@ fn a_column_that_is_not_there_is_refused_with_the_nearest() {
     let error = Columns::find(&Table::open(unnamed.path()).unwrap(), &args(unnamed.path())).unwrap_err();
     assert!(error.to_string().contains("name it with `--amount`"), "{error}");
 }
+
+#[test]
+fn a_huge_amount_is_a_bad_row_and_large_sums_are_told() {
+    let mut text = String::from("customer,time,amount\n1,2024-01-01,1e300\n");
+    for customer in 0..2_000 {
+        text.push_str(&format!("{customer},2024-01-01,999999999999\n"));
+    }
+    let file = file(&text);
+    let table = Table::open(file.path()).unwrap();
+    let columns = Columns::find(&table, &args(file.path())).unwrap();
+    let ledger = read(&table, &columns, None).unwrap();
+    assert_eq!((ledger.rows.purchases, ledger.rows.bad), (2_000, 1));
+    let found = Findings::of(&ledger, &columns, &[30]).unwrap();
+    assert_eq!(found.spent, 999_999_999_999.0 * 2_000.0);
+}
+
+#[test]
+fn a_column_that_stands_twice_is_refused_and_quotes_cost_their_row() {
+    let doubled = file("customer,time,amount,amount\n1,2024-01-01,1,2\n");
+    let error = Columns::find(&Table::open(doubled.path()).unwrap(), &args(doubled.path())).unwrap_err();
+    assert!(error.to_string().contains("two columns `amount`"), "{error}");
+    let file = file("customer,time,amount,note\n1,2024-01-01,1,\"open\n2,2024-01-01,1,x\n3,2024-01-01,1,y\n");
+    let table = Table::open(file.path()).unwrap();
+    let columns = Columns::find(&table, &args(file.path())).unwrap();
+    let ledger = read(&table, &columns, None).unwrap();
+    assert_eq!((ledger.rows.all, ledger.rows.purchases, ledger.rows.bad), (3, 2, 1));
+}
+
+/// A text of several lines is one value: none of its lines is a row.
+#[test]
+fn lines_within_quotes_are_no_purchases() {
+    let file =
+        file("customer,time,amount,note\n1,2024-01-01,2.50,\"for\nc7,2024-01-02,99,you\"\n2,2024-01-03,1.50,x\n");
+    let args = args(file.path());
+    let table = Table::open(file.path()).unwrap();
+    let columns = Columns::find(&table, &args).unwrap();
+    let ledger = read(&table, &columns, None).unwrap();
+    assert_eq!((ledger.rows.all, ledger.rows.purchases, ledger.rows.bad), (2, 2, 0));
+    let found = Findings::of(&ledger, &columns, &[30]).unwrap();
+    assert_eq!((found.customers, found.spent), (2, 4.0));
+}

@@ -100,6 +100,7 @@ impl Desk<'_> {
         let facts = self.eligibility.facts_of(person, buffers);
         let now = person.now;
         self.rules.offers.iter().filter(move |offer| {
+            let facts = offer.facts_told(&facts);
             let truths = || offer.conditions().map(|condition| condition.truth(&facts));
             runs(offer, now) && !truths().any(|t| t == Truth::False) && truths().any(|t| t == Truth::Unknown)
         })
@@ -107,6 +108,7 @@ impl Desk<'_> {
 
     fn explain(&self, named: Named<'_>, (slot, eligible): (OfferSlot, bool), facts: &Facts<'_>, text: &mut String) {
         let offer = self.rules.offer(slot);
+        let facts = &offer.facts_told(facts);
         let whys = whys(offer, facts);
         if self.json {
             let failed: Vec<Json> = whys.iter().map(Why::json).collect();

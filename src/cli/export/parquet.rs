@@ -66,6 +66,8 @@ message change {
   OPTIONAL BYTE_ARRAY data (JSON);
   OPTIONAL BYTE_ARRAY decided (JSON);
   OPTIONAL BYTE_ARRAY identities (JSON);
+  OPTIONAL BYTE_ARRAY event_id (STRING);
+  OPTIONAL BYTE_ARRAY lines (JSON);
 }
 ";
 
@@ -258,5 +260,7 @@ fn row(message: &SubscribeResponse) -> anyhow::Result<Vec<Cell>> {
         Cell::Text(data.map(ByteArray::from)),
         json(&message.decided)?,
         json(&message.identities)?,
+        text(&entry.event_id),
+        json(&entry.lines)?,
     ])
 }

@@ -57,7 +57,7 @@ fn shift(entries: &mut Entries, weeks: i64) {
     if let Some(event) = &mut entries.event {
         shift_time(&mut event.time, weeks);
     }
-    if let Some(customer) = &mut entries.customer {
+    for customer in &mut entries.customers {
         shift_time(&mut customer.time, weeks);
         customer.consents.iter_mut().for_each(|consent| shift_time(&mut consent.time, weeks));
     }

@@ -26,6 +26,8 @@ pub enum Cell {
         /// Whether it is in UTC whatever the mapping says.
         utc: bool,
     },
+    /// Texts.
+    List(Box<[Box<str>]>),
 }
 
 impl Cell {
@@ -46,9 +48,14 @@ impl Cell {
             Cell::Int(number) => Cow::Owned(number.to_string()),
             Cell::Double(number) => Cow::Owned(number.to_string()),
             Cell::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
-            Cell::Moment { us, .. } => {
+            Cell::Moment { us, utc: true } => {
                 Cow::Owned(jiff::Timestamp::from_microsecond(*us).map_or_else(|_| us.to_string(), |at| at.to_string()))
             }
+            // one without a time zone must not look as if it had one
+            Cell::Moment { us, utc: false } => {
+                Cow::Owned(local_of(*us).map_or_else(|_| us.to_string(), |at| at.to_string()))
+            }
+            Cell::List(_) => Cow::Owned(self.as_json().to_string()),
         })
     }
 
@@ -58,7 +65,7 @@ impl Cell {
             Cell::Int(number) => Some(*number as f64),
             Cell::Double(number) => Some(*number).filter(|number| number.is_finite()),
             Cell::Text(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
-            Cell::Null | Cell::Bool(_) | Cell::Moment { .. } => None,
+            Cell::Null | Cell::Bool(_) | Cell::Moment { .. } | Cell::List(_) => None,
         }
     }
 
@@ -80,17 +87,30 @@ impl Cell {
             Cell::Int(number) => (*number).into(),
             Cell::Double(number) => serde_json::Number::from_f64(*number).map_or(serde_json::Value::Null, Into::into),
             Cell::Bool(truth) => (*truth).into(),
+            Cell::List(texts) => texts.iter().map(|text| serde_json::Value::from(&**text)).collect(),
             Cell::Text(_) | Cell::Moment { .. } => self.as_text().unwrap_or_default().into(),
         }
     }
 
-    /// As a value of an event's data.
+    /// The parts of a text, as a list; another cell as it is.
+    pub fn parts(&self, separator: &str) -> Cow<'_, Cell> {
+        match self {
+            Cell::Text(text) => {
+                let parts = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+                Cow::Owned(Cell::List(parts.map(Into::into).collect()))
+            }
+            cell => Cow::Borrowed(cell),
+        }
+    }
+
+    /// As a value of an event's data or an attribute.
     pub fn as_value(&self) -> Option<structs::Value> {
         Some(match self {
             Cell::Null => return None,
             Cell::Int(number) => (*number as f64).into(),
             Cell::Double(number) => (*number).into(),
             Cell::Bool(truth) => (*truth).into(),
+            Cell::List(texts) => texts.iter().map(|text| structs::Value::from(&**text)).collect::<Vec<_>>().into(),
             Cell::Text(_) | Cell::Moment { .. } => self.as_text()?.as_ref().into(),
         })
     }
@@ -135,9 +155,16 @@ impl Decimal {
         Some(Self { digits: self.digits.checked_mul(other.digits)?, scale: self.scale + other.scale })
     }
 
+    /// The sum; `None` when it has too many digits.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let at = |one: Self| one.digits.checked_mul(10_i128.checked_pow(scale - one.scale)?);
+        Some(Self { digits: at(self)?.checked_add(at(other)?)?, scale })
+    }
+
     /// Without its sign.
     pub fn abs(self) -> Self {
-        Self { digits: self.digits.abs(), ..self }
+        Self { digits: self.digits.saturating_abs(), ..self }
     }
 
     /// As text with so many digits after the point, a half rounded away from
@@ -155,7 +182,7 @@ impl Decimal {
         if places == 0 {
             return format!("{sign}{digits}");
         }
-        let unit = 10_u128.pow(places);
+        let unit = 10_u128.saturating_pow(places);
         format!("{sign}{}.{:0width$}", digits / unit, digits % unit, width = places as usize)
     }
 }
@@ -212,7 +239,10 @@ impl Times {
 
     fn pattern(&self, pattern: &str, text: &str) -> Result<i64, String> {
         let wrong = || format!("`{}` is not of the form `{pattern}`", shown(text));
-        let parsed = jiff::fmt::strtime::parse(pattern, text).map_err(|_| wrong())?;
+        let Ok(parsed) = jiff::fmt::strtime::parse(pattern, text) else {
+            // a row that was rejected has its moment as RFC 3339 or ISO 8601
+            return self.standard(text).map_err(|_| wrong());
+        };
         if parsed.offset().is_some() {
             return Ok(parsed.to_timestamp().map_err(|_| wrong())?.as_microsecond());
         }
@@ -262,6 +292,9 @@ mod tests {
             assert_eq!(Decimal::parse(wrong), None, "{wrong}");
         }
         let double = Cell::Double(2.55).as_decimal().unwrap();
+        let sum = |a: &str, b: &str| Some(Decimal::parse(a)?.plus(Decimal::parse(b)?)?.rounded(2));
+        assert_eq!(sum("15.3", "-0.125").as_deref(), Some("15.18"));
+        assert_eq!(Decimal::parse("1.5").unwrap().rounded(50).len(), 52);
         assert_eq!(Cell::Int(6).as_decimal().unwrap().times(double).unwrap().rounded(2), "15.30");
     }
 

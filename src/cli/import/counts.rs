@@ -13,6 +13,9 @@ pub struct Counts {
     pub duplicates: u64,
     /// Refused.
     pub rejected: u64,
+    /// Lines that are in the event of a row counted with the others.
+    #[serde(default)]
+    pub joined: u64,
 }
 
 impl Counts {
@@ -22,5 +25,11 @@ impl Counts {
         self.imported += other.imported;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
+        self.joined += other.joined;
+    }
+
+    /// Rows of which it is known what became.
+    pub fn answered(&self) -> u64 {
+        self.imported + self.duplicates + self.rejected + self.joined
     }
 }

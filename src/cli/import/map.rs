@@ -2,9 +2,14 @@
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    grpc::{convert::suggest::did_you_mean, structs::Struct, timestamp::Timestamp},
+    grpc::{
+        convert::suggest::did_you_mean,
+        structs::{Struct, Value},
+        timestamp::Timestamp,
+    },
     proto::{
         Consent, ConsentPurpose, CustomerEvent, Event, EventItem, Identity, Money, Permission, UpsertCustomerRequest,
         event::Kind,
@@ -13,8 +18,8 @@ use crate::{
 
 use super::{
     cell::{Cell, Decimal, TimeFormat, Times, shown},
-    mapping::{AmountOf, Condition, Mapping, Purpose, TimeOf, TypeOf},
-    rows::Entries,
+    mapping::{AmountOf, Condition, EventOf, Mapping, TimeOf, TypeOf, ValueOf},
+    rows::{Entries, Line},
 };
 
 /// A column by its place in a row, with its name.
@@ -28,19 +33,21 @@ struct At {
 pub struct Fitted {
     mapping: Mapping,
     columns: Vec<String>,
-    /// What ids are made of where no column has one.
-    file: String,
     event_time: Option<(At, Times)>,
     time: Option<(At, Times)>,
 }
 
 impl Fitted {
-    /// Fits a mapping to a file with these columns. `file` names its content.
+    /// Fits a mapping to a file with these columns.
     ///
     /// # Errors
-    /// A column is not in the file, or a time zone is none.
-    pub fn new(mapping: Mapping, columns: Vec<String>, file: String) -> anyhow::Result<Self> {
+    /// A column is not in the file or stands in it twice, or a time zone is none.
+    pub fn new(mapping: Mapping, columns: Vec<String>) -> anyhow::Result<Self> {
         for wanted in mapping.columns() {
+            anyhow::ensure!(
+                columns.iter().filter(|column| *column == wanted).count() < 2,
+                "the file has two columns `{wanted}`: give one of them another name"
+            );
             if !columns.iter().any(|column| column == wanted) {
                 let hint = did_you_mean(wanted, columns.iter().map(String::as_str));
                 anyhow::bail!(
@@ -52,15 +59,15 @@ impl Fitted {
         let times = |of: &TimeOf| -> anyhow::Result<(At, Times)> { Ok((at(&columns, &of.column), times(of)?)) };
         let event_time = mapping.event.as_ref().map(|event| times(&event.time)).transpose()?;
         let time = mapping.time.as_ref().map(times).transpose()?;
-        Ok(Self { mapping, columns, file, event_time, time })
+        Ok(Self { mapping, columns, event_time, time })
     }
 
     /// What a row is.
     ///
     /// # Errors
     /// Why it is rejected.
-    pub fn map(&self, number: u64, row: &[Cell]) -> Result<Entries, String> {
-        let row = Row { fitted: self, number, cells: row };
+    pub fn map(&self, row: &[Cell]) -> Result<Entries, String> {
+        let row = Row { fitted: self, cells: row };
         for reject in &self.mapping.reject {
             if row.holds(&reject.condition) {
                 return Err(reject.reason.clone());
@@ -76,7 +83,60 @@ impl Fitted {
             None => event.as_ref().and_then(|event| event.time),
         };
         let customer = row.customer(identities, time)?;
-        Ok(Entries { event: event.map(Box::new), customer: customer.map(Box::new) })
+        Ok(Entries { event: event.map(Box::new), customers: customer.into_iter().collect(), part: false })
+    }
+
+    /// What a row is to those around it. One that the mapping says is no event, or
+    /// that lacks what groups, is none of the lines of an event.
+    pub fn line(&self, row: &[Cell]) -> Line {
+        let row = Row { fitted: self, cells: row };
+        let Some(of) = self.mapping.event.as_ref().filter(|of| !of.group_by.is_empty()) else { return Line::Alone };
+        if self.mapping.reject.iter().any(|reject| row.holds(&reject.condition)) {
+            return Line::Alone;
+        }
+        let bill = self.bill(of, &row);
+        let Ok(identities) = row.identities() else { return Line::Nobodys { bill } };
+        let mut hasher = Xxh3::new();
+        for column in &of.group_by {
+            let Some(text) = row.cell(column).as_text() else { return Line::Alone };
+            hash_in(&mut hasher, [column, &text]);
+        }
+        identities.iter().for_each(|identity| hash_in(&mut hasher, [&identity.r#type, &identity.value]));
+        Line::Of { key: hasher.digest128(), bill }
+    }
+
+    /// What a row that cannot be read is to those around it, by the values of it
+    /// that can be.
+    pub fn line_of_unreadable(&self, row: &[Cell]) -> Line {
+        let row = Row { fitted: self, cells: row };
+        let of = self.mapping.event.as_ref().filter(|of| !of.group_by.is_empty());
+        of.map_or(Line::Alone, |of| Line::Unreadable { bill: self.bill(of, &row) })
+    }
+
+    /// What groups a row whoever it is of, as a hash; `None` where that cannot be
+    /// read, or nothing but who groups.
+    fn bill(&self, of: &EventOf, row: &Row<'_>) -> Option<u128> {
+        let is_who = |column: &&String| self.mapping.identities.iter().any(|identity| identity.column == **column);
+        let mut hasher = Xxh3::new();
+        let mut columns = of.group_by.iter().filter(|column| !is_who(column)).peekable();
+        columns.peek()?;
+        for column in columns {
+            hash_in(&mut hasher, [column, &row.cell(column).as_text()?]);
+        }
+        Some(hasher.digest128())
+    }
+
+    /// The type of the event of a row, if that can be told.
+    pub fn kind(&self, row: &[Cell]) -> Option<String> {
+        let of = self.mapping.event.as_ref()?;
+        Row { fitted: self, cells: row }.kind(&of.r#type).ok()
+    }
+}
+
+fn hash_in(hasher: &mut Xxh3, parts: [&str; 2]) {
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
     }
 }
 
@@ -102,7 +162,6 @@ fn times(of: &TimeOf) -> anyhow::Result<Times> {
 
 struct Row<'a> {
     fitted: &'a Fitted,
-    number: u64,
     cells: &'a [Cell],
 }
 
@@ -162,7 +221,7 @@ impl Row<'_> {
             };
             items.push(EventItem { item: id.into_owned(), quantity, unit_price });
         }
-        let fields = of.data.iter().filter_map(|(name, column)| Some((name.clone(), self.cell(column).as_value()?)));
+        let fields = of.data.iter().filter_map(|(name, value)| Some((name.clone(), self.value(value)?)));
         let data: Struct = fields.collect();
         let customer = CustomerEvent {
             identities: identities.to_vec(),
@@ -195,9 +254,7 @@ impl Row<'_> {
     }
 
     fn id(&self, columns: &[String]) -> Result<String, String> {
-        if columns.is_empty() {
-            return Ok(format!("{}:{}", self.fitted.file, self.number));
-        }
+        // INVARIANT: without columns it is empty, and made of what the row says
         let mut id = String::new();
         for column in columns {
             let part =
@@ -208,6 +265,18 @@ impl Row<'_> {
             id.push_str(&part);
         }
         Ok(id)
+    }
+
+    fn value(&self, of: &ValueOf) -> Option<Value> {
+        let cell = self.cell(of.column());
+        match of {
+            ValueOf::Column(_) => cell.as_value(),
+            ValueOf::Made(made) if made.text => Some(cell.as_text()?.as_ref().into()),
+            ValueOf::Made(made) => match &made.split {
+                Some(separator) => cell.parts(separator).as_value(),
+                None => cell.as_value(),
+            },
+        }
     }
 
     fn decimal(&self, column: &str) -> Result<Decimal, String> {
@@ -240,8 +309,7 @@ impl Row<'_> {
         time: Option<Timestamp>,
     ) -> Result<Option<UpsertCustomerRequest>, String> {
         let mapping = &self.fitted.mapping;
-        let fields =
-            mapping.attributes.iter().filter_map(|(name, column)| Some((name.clone(), self.cell(column).as_value()?)));
+        let fields = mapping.attributes.iter().filter_map(|(name, value)| Some((name.clone(), self.value(value)?)));
         let attributes: Struct = fields.collect();
         let mut consents = Vec::new();
         for of in &mapping.consents {
@@ -249,14 +317,9 @@ impl Row<'_> {
             else {
                 continue;
             };
-            let purpose = match of.purpose {
-                Purpose::Marketing => ConsentPurpose::Marketing,
-                Purpose::Service => ConsentPurpose::Service,
-                Purpose::Profiling => ConsentPurpose::Profiling,
-            };
             consents.push(Consent {
                 channel: of.channel.clone(),
-                purpose: purpose as i32,
+                purpose: ConsentPurpose::from(of.purpose) as i32,
                 permission: permission as i32,
                 time,
                 source: of.source.clone(),

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Context;
 use serde::Deserialize;
 
+use crate::proto::ConsentPurpose;
+
 /// A mapping.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +22,7 @@ pub struct Mapping {
     pub event: Option<EventOf>,
     /// Attributes to set, by name.
     #[serde(default)]
-    pub attributes: BTreeMap<String, Column>,
+    pub attributes: BTreeMap<String, ValueOf>,
     /// Consents to set.
     #[serde(default)]
     pub consents: Vec<ConsentOf>,
@@ -35,19 +37,56 @@ pub struct Mapping {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {
-    /// What stands between two values.
-    #[serde(default = "comma")]
-    pub delimiter: char,
+    /// What stands between two values; a tab in `.tsv` files and a comma in
+    /// others when left out.
+    pub delimiter: Option<char>,
+    /// Whether texts within quotes may have several lines; else a quote that is
+    /// not closed in its line is wrong.
+    #[serde(default = "yes")]
+    pub line_breaks: bool,
 }
 
 impl Default for Csv {
     fn default() -> Self {
-        Self { delimiter: comma() }
+        Self { delimiter: None, line_breaks: yes() }
     }
 }
 
-fn comma() -> char {
-    ','
+fn yes() -> bool {
+    true
+}
+
+/// A value.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum ValueOf {
+    /// As it stands in a column.
+    Column(Column),
+    /// As something else.
+    Made(Made),
+}
+
+/// What is made of a column.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The column.
+    pub column: Column,
+    /// What stands between the texts of a set.
+    pub split: Option<String>,
+    /// Whether a number is a text, for example a postcode.
+    #[serde(default)]
+    pub text: bool,
+}
+
+impl ValueOf {
+    /// The column.
+    pub fn column(&self) -> &Column {
+        match self {
+            ValueOf::Column(column) => column,
+            ValueOf::Made(made) => &made.column,
+        }
+    }
 }
 
 /// The name of a column.
@@ -69,10 +108,14 @@ pub struct IdentityOf {
 pub struct EventOf {
     /// Its type.
     pub r#type: TypeOf,
-    /// The columns that are its id together; without them an id is made of the
-    /// content of the file and the number of the row.
+    /// The columns that are its id together; without them an id is made of what
+    /// the row says.
     #[serde(default)]
     pub id: Vec<Column>,
+    /// The columns in which the lines of one event are alike, for example the
+    /// number of an invoice; without them every row is an event.
+    #[serde(default)]
+    pub group_by: Vec<Column>,
     /// When.
     pub time: TimeOf,
     /// The channel it happened on.
@@ -83,7 +126,7 @@ pub struct EventOf {
     pub item: Option<ItemOf>,
     /// Further fields, by name.
     #[serde(default)]
-    pub data: BTreeMap<String, Column>,
+    pub data: BTreeMap<String, ValueOf>,
 }
 
 /// The type of an event.
@@ -204,6 +247,16 @@ pub enum Purpose {
     Profiling,
 }
 
+impl From<Purpose> for ConsentPurpose {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Marketing => ConsentPurpose::Marketing,
+            Purpose::Service => ConsentPurpose::Service,
+            Purpose::Profiling => ConsentPurpose::Profiling,
+        }
+    }
+}
+
 /// Rows that are rejected.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -213,6 +266,22 @@ pub struct Reject {
     pub condition: Condition,
     /// Why.
     pub reason: String,
+}
+
+/// Most digits of an amount after the point.
+const POINT_DIGITS_MAX: u32 = 9;
+
+impl Condition {
+    fn check(&self) -> Result<(), String> {
+        let Self { column, below, above, equals, starts_with, empty } = self;
+        let tests = below.is_some() || above.is_some() || equals.is_some() || starts_with.is_some() || empty.is_some();
+        if tests {
+            return Ok(());
+        }
+        Err(format!(
+            "the condition on `{column}` has no test: give `below`, `above`, `equals`, `starts_with` or `empty`"
+        ))
+    }
 }
 
 impl Mapping {
@@ -235,16 +304,33 @@ impl Mapping {
         if self.event.is_none() && self.attributes.is_empty() && self.consents.is_empty() {
             return Err("there is nothing to import: give `event`, `attributes` or `consents`".to_owned());
         }
-        if !self.csv.delimiter.is_ascii() {
-            return Err(format!("`csv.delimiter` is `{}`: give one ASCII character", self.csv.delimiter));
+        if let Some(delimiter) = self.csv.delimiter
+            && (!delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r'))
+        {
+            return Err(format!("`csv.delimiter` is `{}`: give one ASCII character", delimiter.escape_debug()));
         }
-        Ok(())
+        if let Some(amount) = self.event.as_ref().and_then(|event| event.amount.as_ref())
+            && amount.digits > POINT_DIGITS_MAX
+        {
+            return Err(format!("`event.amount.digits` is `{}`: at most {POINT_DIGITS_MAX}", amount.digits));
+        }
+        self.conditions().try_for_each(Condition::check)
+    }
+
+    /// Every condition.
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let rules: &[TypeRule] = match self.event.as_ref().map(|event| &event.r#type) {
+            Some(TypeOf::Rules(rules)) => rules,
+            _ => &[],
+        };
+        let rejects = self.reject.iter().map(|reject| &reject.condition);
+        rejects.chain(rules.iter().filter_map(|rule| rule.condition.as_ref()))
     }
 
     /// Every column that it names, each once.
     pub fn columns(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self.identities.iter().map(|identity| identity.column.as_str()).collect();
-        all.extend(self.attributes.values().map(String::as_str));
+        all.extend(self.attributes.values().map(|value| value.column().as_str()));
         all.extend(self.consents.iter().map(|consent| consent.column.as_str()));
         all.extend(self.reject.iter().map(|reject| reject.condition.column.as_str()));
         all.extend(self.time.iter().map(|time| time.column.as_str()));
@@ -259,10 +345,10 @@ impl Mapping {
 
 impl EventOf {
     fn add_columns<'a>(&'a self, all: &mut Vec<&'a str>) {
-        all.extend(self.id.iter().map(String::as_str));
+        all.extend(self.id.iter().chain(&self.group_by).map(String::as_str));
         all.push(&self.time.column);
         all.extend(self.amount.iter().flat_map(|amount| &amount.product).map(String::as_str));
-        all.extend(self.data.values().map(String::as_str));
+        all.extend(self.data.values().map(|value| value.column().as_str()));
         if let Some(item) = &self.item {
             all.push(&item.column);
             all.extend(item.quantity.iter().chain(&item.unit_price).map(String::as_str));
@@ -301,5 +387,12 @@ mod tests {
         assert!(wrong("source: a\nidentities: []\n").contains("`identities` is empty"));
         assert!(wrong("source: a\nidentities: [{type: customer_id, column: c}]\n").contains("nothing to import"));
         assert!(wrong("source: a\nidentities: [{type: customer_id, colum: c}]\n").contains("colum"));
+        let text =
+            "source: a\nidentities: [{type: customer_id, column: c}]\nevent:\n  type: purchase\n  time: {column: t}\n";
+        let more = |more: &str| wrong(&format!("{text}{more}"));
+        assert!(more("  amount: {product: [p], currency: GBP, digits: 50}\n").contains("at most 9"));
+        assert!(more("reject: [{if: {column: p}, reason: none}]\n").contains("on `p` has no test"));
+        let rules = text.replace("purchase", "[{if: {column: q}, is: purchase}]");
+        assert!(wrong(&rules).contains("on `q` has no test"));
     }
 }

@@ -1,6 +1,7 @@
 //! Files row by row: NDJSON, CSV and Parquet, texts also compressed with gzip.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
@@ -15,44 +16,59 @@ use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    cli::lines,
+    cli::{
+        lines,
+        separated::{self, Found, Separated, Values, delimiter_of},
+    },
     proto::{Event, UpsertCustomerRequest},
 };
 
-use super::{cell::Cell, map::Fitted, mapping::Mapping};
+use super::{
+    cell::Cell,
+    input::{CsvOf, Input, Rejected},
+    map::Fitted,
+    mapping::Mapping,
+    notes::Notes,
+    numbered::Numbered,
+};
 
 #[cfg(feature = "parquet")]
 mod columnar;
+mod objects;
 
 /// What a row holds.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     /// An event or outcome.
     pub event: Option<Box<Event>>,
-    /// Attributes and consents of a customer.
-    pub customer: Option<Box<UpsertCustomerRequest>>,
+    /// Attributes and consents of a customer, of each line of the event in order.
+    pub customers: Vec<UpsertCustomerRequest>,
+    /// Whether it is a line of the event that a row after it has.
+    pub part: bool,
 }
 
-/// What a row was read from, for the file of rejects.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A line.
-    Text(String),
-    /// Values of columns.
-    Cells(Arc<[String]>, Vec<Cell>),
-}
-
-impl Input {
-    /// As JSON.
-    pub fn as_json(&self) -> serde_json::Value {
-        match self {
-            Input::Text(text) => text.as_str().into(),
-            Input::Cells(columns, cells) => {
-                let fields = columns.iter().zip(cells).map(|(name, cell)| (name.clone(), cell.as_json()));
-                serde_json::Value::Object(fields.collect())
-            }
-        }
-    }
+/// What a row is to those around it, where lines are put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// None of an event: it is one of its own, or the mapping says that it is none.
+    Alone,
+    /// One of an event.
+    Of {
+        /// The event, as a hash: what groups, and who.
+        key: u128,
+        /// What groups without who, as a hash.
+        bill: Option<u128>,
+    },
+    /// It says nobody, and what groups it otherwise.
+    Nobodys {
+        /// As a hash.
+        bill: Option<u128>,
+    },
+    /// It cannot be read, and may be of the event around it.
+    Unreadable {
+        /// What groups it, as far as that can be read.
+        bill: Option<u128>,
+    },
 }
 
 /// One row.
@@ -63,6 +79,49 @@ pub struct Row {
     pub input: Input,
     /// What it holds, or why it is rejected.
     pub entries: Result<Entries, String>,
+    /// What it says, as a hash, where ids are made of it.
+    pub content: Option<u128>,
+    /// What it is to the rows around it.
+    pub line: Line,
+    /// The type of its event, also where it is rejected, if that can be told.
+    pub kind: Option<String>,
+    /// How many events before said the same as that which it is, or is a line of.
+    pub nth: Option<u32>,
+}
+
+impl Row {
+    /// One that is as it is: no id is made, nothing put together.
+    fn plain(number: u64, input: Input, entries: Result<Entries, String>) -> Self {
+        Self { number, input, entries, content: None, line: Line::Alone, kind: None, nth: None }
+    }
+
+    /// One that cannot be read, with the values that could be.
+    fn unreadable(number: u64, (input, why): (Input, String), (cells, fitted): (&[Cell], &Fitted)) -> Self {
+        let (line, kind) = (fitted.line_of_unreadable(cells), fitted.kind(cells));
+        Self { line, kind, ..Self::plain(number, input, Err(why)) }
+    }
+
+    /// That of the values of columns.
+    fn of_cells(number: u64, (columns, cells): (&Arc<[String]>, Vec<Cell>), fitted: &Fitted) -> Self {
+        let content = content_of(columns.iter().map(String::as_str).zip(&cells));
+        let (entries, line, kind) = (fitted.map(&cells), fitted.line(&cells), fitted.kind(&cells));
+        let input = Input::Cells(Arc::clone(columns), cells);
+        Self { line, kind, content: Some(content), ..Self::plain(number, input, entries) }
+    }
+}
+
+/// What a row says as a hash: its values by their names, whatever their order
+/// and their kind of file. What is empty says nothing.
+fn content_of<'a>(columns: impl Iterator<Item = (&'a str, &'a Cell)>) -> u128 {
+    let mut said: Vec<(&str, Cow<'_, str>)> =
+        columns.filter_map(|(name, cell)| Some((name, cell.as_text()?))).collect();
+    said.sort_unstable();
+    let mut hasher = Xxh3::new();
+    for part in said.iter().flat_map(|(name, text)| [*name, text.as_ref()]) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.digest128()
 }
 
 /// How a file is written.
@@ -105,20 +164,24 @@ pub struct Rows {
     pub read: Arc<AtomicU64>,
     /// How far that goes: bytes of a text, rows of columns.
     pub total: u64,
+    /// What is told of it at the end.
+    pub notes: Arc<Notes>,
 }
 
 /// Opens a file. Without a mapping it must be NDJSON of events and customers.
 ///
 /// # Errors
 /// The file cannot be read, is of no known kind, or does not fit the mapping.
-pub fn open(path: &Path, mapping: Option<&Mapping>, hash: &str) -> anyhow::Result<Rows> {
+pub fn open(path: &Path, mapping: Option<&Mapping>) -> anyhow::Result<Rows> {
     let (format, gzip) = Format::of(path)?;
     let doing = || format!("opening `{}`", path.display());
     match (format, mapping) {
-        (Format::Parquet, Some(mapping)) => columnar(path, mapping, hash).with_context(doing),
+        (Format::Parquet, Some(mapping)) => columnar(path, mapping).with_context(doing).map(numbered(mapping)),
         (Format::Ndjson, None) => messages(path, gzip).with_context(doing),
-        (Format::Ndjson, Some(mapping)) => objects(path, gzip, (mapping, hash)).with_context(doing),
-        (Format::Csv, Some(mapping)) => values(path, gzip, (mapping, hash)).with_context(doing),
+        (Format::Ndjson, Some(mapping)) => {
+            objects::open(path, gzip, mapping).with_context(doing).map(numbered(mapping))
+        }
+        (Format::Csv, Some(mapping)) => values(path, gzip, mapping).with_context(doing).map(numbered(mapping)),
         (_, None) => anyhow::bail!(
             "`{}` has columns of its own: say with `--mapping FILE.yaml` what they are; \
              `examples/retail/online_retail.yaml` is one",
@@ -127,13 +190,23 @@ pub fn open(path: &Path, mapping: Option<&Mapping>, hash: &str) -> anyhow::Resul
     }
 }
 
+fn numbered(mapping: &Mapping) -> impl FnOnce(Rows) -> Rows {
+    let makes_ids = mapping.event.as_ref().is_some_and(|event| event.id.is_empty());
+    move |Rows { rows, read, total, notes }| Rows {
+        rows: Box::new(Numbered::new(rows, Arc::clone(&notes), makes_ids)),
+        read,
+        total,
+        notes,
+    }
+}
+
 #[cfg(feature = "parquet")]
-fn columnar(path: &Path, mapping: &Mapping, hash: &str) -> anyhow::Result<Rows> {
-    columnar::open(path, mapping, hash)
+fn columnar(path: &Path, mapping: &Mapping) -> anyhow::Result<Rows> {
+    columnar::open(path, mapping)
 }
 
 #[cfg(not(feature = "parquet"))]
-fn columnar(_: &Path, _: &Mapping, _: &str) -> anyhow::Result<Rows> {
+fn columnar(_: &Path, _: &Mapping) -> anyhow::Result<Rows> {
     anyhow::bail!("this program was built without Parquet: build it with `--features parquet`, or give a CSV file")
 }
 
@@ -191,80 +264,79 @@ fn text(path: &Path, gzip: bool) -> anyhow::Result<Text> {
 /// Lines that are events or customers already.
 fn messages(path: &Path, gzip: bool) -> anyhow::Result<Rows> {
     let Text { reader, read, total } = text(path, gzip)?;
-    let rows = lines::read(reader, path).map(|line| {
-        let line = line?;
-        let entries = line.entry.map(|entry| match entry {
-            lines::Entry::Event(event) => Entries { event: Some(event), customer: None },
-            lines::Entry::Customer(customer) => Entries { event: None, customer: Some(customer) },
-        });
-        Ok(Row { number: line.number, input: Input::Text(line.text), entries })
-    });
-    Ok(Rows { rows: Box::new(rows), read, total })
-}
-
-/// Lines that are objects with columns of their own.
-fn objects(path: &Path, gzip: bool, (mapping, hash): (&Mapping, &str)) -> anyhow::Result<Rows> {
-    let Text { reader, read, total } = text(path, gzip)?;
-    let columns: Vec<String> = mapping.columns().into_iter().map(str::to_owned).collect();
-    let fitted = Fitted::new(mapping.clone(), columns.clone(), hash.to_owned())?;
-    let rows = lines::texts(reader, path).map(move |line| {
+    let rows = lines::texts(reader, path).map(|line| {
         let (number, line) = line?;
-        let entries = line.and_then(|text| {
-            let object: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(&text).map_err(|error| (text.clone(), format!("not an object: {error}")))?;
-            let cells: Vec<Cell> = columns.iter().map(|column| cell_of(object.get(column))).collect();
-            let entries = fitted.map(number, &cells).map_err(|why| (text.clone(), why))?;
-            Ok((text, entries))
+        let (input, entries) = match line {
+            Ok(text) => match Rejected::read(&text) {
+                Some(Rejected { input: serde_json::Value::String(inner), .. }) => {
+                    let entries = lines::parse(&inner);
+                    (Input::Text(inner), entries)
+                }
+                Some(Rejected { input, .. }) => {
+                    let entries = lines::parse(&input.to_string());
+                    (Input::Json(input), entries)
+                }
+                None => {
+                    let entries = lines::parse(&text);
+                    (Input::Text(text), entries)
+                }
+            },
+            Err((text, why)) => (Input::Text(text), Err(why)),
+        };
+        let entries = entries.map(|entry| match entry {
+            lines::Entry::Event(event) => Entries { event: Some(event), ..Entries::default() },
+            lines::Entry::Customer(customer) => Entries { customers: vec![*customer], ..Entries::default() },
         });
-        Ok(match entries {
-            Ok((text, entries)) => Row { number, input: Input::Text(text), entries: Ok(entries) },
-            Err((text, why)) => Row { number, input: Input::Text(text), entries: Err(why) },
-        })
+        Ok(Row::plain(number, input, entries))
     });
-    Ok(Rows { rows: Box::new(rows), read, total })
-}
-
-fn cell_of(value: Option<&serde_json::Value>) -> Cell {
-    match value {
-        None | Some(serde_json::Value::Null) => Cell::Null,
-        Some(serde_json::Value::Bool(truth)) => Cell::Bool(*truth),
-        Some(serde_json::Value::String(text)) => Cell::text(text),
-        Some(serde_json::Value::Number(number)) => {
-            number.as_i64().map_or_else(|| number.as_f64().map_or(Cell::Null, Cell::Double), Cell::Int)
-        }
-        Some(other) => Cell::text(&other.to_string()),
-    }
+    Ok(Rows { rows: Box::new(rows), read, total, notes: Arc::default() })
 }
 
 /// Values with a header.
-fn values(path: &Path, gzip: bool, (mapping, hash): (&Mapping, &str)) -> anyhow::Result<Rows> {
+fn values(path: &Path, gzip: bool, mapping: &Mapping) -> anyhow::Result<Rows> {
     let Text { reader, read, total } = text(path, gzip)?;
     // INVARIANT: `Mapping::read` looked that it is ASCII
-    let delimiter = u8::try_from(mapping.csv.delimiter).unwrap_or(b',');
-    let mut records =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(true).from_reader(reader);
-    let header: Vec<String> = records
-        .byte_headers()?
-        .iter()
-        .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
-        .collect();
-    let fitted = Fitted::new(mapping.clone(), header.clone(), hash.to_owned())?;
+    let delimiter = mapping.csv.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok());
+    let delimiter = delimiter.unwrap_or_else(|| delimiter_of(path));
+    let mut records = Separated::new(reader, delimiter, mapping.csv.line_breaks);
+    let header = records.names()?;
+    let fitted = Fitted::new(mapping.clone(), header.clone())?;
     let columns: Arc<[String]> = header.into();
-    let (mut number, path) = (0, path.to_owned());
-    let rows = records.into_byte_records().map(move |record| {
-        number += 1;
-        let record = record.with_context(|| format!("reading `{}` at row {number}", path.display()))?;
-        let cells: Vec<Cell> = record.iter().map(|value| Cell::text(&String::from_utf8_lossy(value))).collect();
-        let entries = if record.len() != columns.len() {
-            Err(format!("the row has {} values, the header {}", record.len(), columns.len()))
-        } else if record.iter().any(|value| std::str::from_utf8(value).is_err()) {
-            Err("the row is not UTF-8: convert the file".to_owned())
-        } else {
-            fitted.map(number, &cells)
+    let csv = Arc::new(CsvOf { columns: columns.to_vec(), delimiter: char::from(delimiter) });
+    let notes: Arc<Notes> = Arc::default();
+    let told = Arc::clone(&notes);
+    let (mut number, mut record, path) = (0, Values::default(), path.to_owned());
+    let rows = std::iter::from_fn(move || {
+        let found =
+            records.next(&mut record).with_context(|| format!("reading `{}` after row {number}", path.display()));
+        let found = match found {
+            Err(error) => return Some(Err(error)),
+            Ok(Found::End) => return None,
+            Ok(found) => found,
         };
-        Ok(Row { number, input: Input::Cells(Arc::clone(&columns), cells), entries })
+        number += 1;
+        let cells: Vec<Cell> = record.iter().map(|value| Cell::text(&String::from_utf8_lossy(value))).collect();
+        let raw = |text| Input::Csv(text, Arc::clone(&csv));
+        let wrong = if let Found::Bad(text, why) = found {
+            Some((raw(text), format!("line {}: {why}", records.first_line())))
+        } else if record.len() != columns.len() {
+            let why = format!("the row has {} values, the header {}", record.len(), columns.len());
+            Some((raw(separated::written(&record, delimiter)), why))
+        } else if record.iter().any(|value| std::str::from_utf8(value).is_err()) {
+            let why = "the row is not UTF-8: convert the file".to_owned();
+            Some((Input::Cells(Arc::clone(&columns), cells.clone()), why))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            return Some(Ok(Row::unreadable(number, wrong, (&cells, &fitted))));
+        }
+        if records.holds_rows() {
+            told.held.fetch_add(1, Relaxed);
+        }
+        Some(Ok(Row::of_cells(number, (&columns, cells), &fitted)))
     });
-    Ok(Rows { rows: Box::new(rows), read, total })
+    Ok(Rows { rows: Box::new(rows), read, total, notes })
 }
 
 #[cfg(test)]

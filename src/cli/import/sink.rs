@@ -17,7 +17,7 @@ use crate::{
         ingest::{self, Source, Taken, Took, Unread},
     },
     proto::{
-        Event, RecordStreamRequest, RecordStreamResponse, UpsertCustomerRequest,
+        Event, RecordRequest, RecordStreamRequest, RecordStreamResponse, UpsertCustomerRequest,
         customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
     },
 };
@@ -72,21 +72,50 @@ impl Sink {
         Ok(Events { send, acks })
     }
 
-    /// Writes attributes and consents of a customer.
+    /// Why an event is refused, as far as this process can tell before it is
+    /// sent.
+    pub fn refuses(&self, event: &Event) -> Option<String> {
+        match self {
+            Sink::Remote(_) => None,
+            Sink::Local(api) | Sink::Check(api) => api.check_event(event.clone()).err(),
+        }
+    }
+
+    /// Why an event that is none is refused: it has no id, so that it is never
+    /// recorded.
+    ///
+    /// # Errors
+    /// The service has gone.
+    pub async fn refusal(&self, event: Event) -> anyhow::Result<String> {
+        let event = Event { event_id: String::new(), ..event };
+        let refused = match self {
+            Sink::Local(api) | Sink::Check(api) => return Ok(api.check_event(event).err().unwrap_or_default()),
+            Sink::Remote(connection) => {
+                let request = RecordRequest { events: vec![event], ..RecordRequest::default() };
+                let answer = EventServiceClient::new(connection.clone()).record(request).await;
+                answer.map_err(|status| client::refused("checking the mapping", &status))?.into_inner().results
+            }
+        };
+        Ok(refused.into_iter().next().map(|result| result.error).unwrap_or_default())
+    }
+
+    /// Writes attributes and consents of a customer; answers what was noted.
     ///
     /// # Errors
     /// The service has gone (outer), or refuses it (inner).
-    pub async fn upsert(&self, request: UpsertCustomerRequest) -> anyhow::Result<Result<(), String>> {
+    pub async fn upsert(&self, request: UpsertCustomerRequest) -> anyhow::Result<Result<Vec<String>, String>> {
         let answer = match self {
             Sink::Remote(connection) => {
-                CustomerServiceClient::new(connection.clone()).upsert_customer(request).await.map(|_| ())
+                let answer = CustomerServiceClient::new(connection.clone()).upsert_customer(request).await;
+                answer.map(tonic::Response::into_inner)
             }
-            Sink::Local(api) => api.upsert_customer(request).await.map(|_| ()),
-            Sink::Check(api) => {
-                api.upsert_customer(UpsertCustomerRequest { validate_only: true, ..request }).await.map(|_| ())
-            }
+            Sink::Local(api) => api.upsert_customer(request).await,
+            Sink::Check(api) => api.upsert_customer(UpsertCustomerRequest { validate_only: true, ..request }).await,
         };
-        let Err(status) = answer else { return Ok(Ok(())) };
+        let status = match answer {
+            Ok(upserted) => return Ok(Ok(upserted.warnings)),
+            Err(status) => status,
+        };
         if matches!(status.code(), tonic::Code::Unavailable | tonic::Code::ResourceExhausted) {
             return Err(client::refused("writing a customer", &status));
         }

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -78,7 +79,9 @@ impl Local {
         let len = part_len(self.people.len());
         let part = |people| Part { people, frame: Given::default(), now };
         let crowds = self.people.chunks_mut(len).map(|people| Box::new(part(people)) as Box<dyn Crowd>).collect();
-        let reached = reach(Edit { before: &self.before, after: &after }, crowds)?;
+        // a file has nobody to analyse: traits of models are missing
+        let base = Arc::default();
+        let reached = reach(Edit { before: &self.before, after: &after, base: &base }, crowds)?;
         reached.notes.iter().for_each(|note| eprintln!("{note}"));
         let answer = population::reach(&reached);
         if !self.fixed {

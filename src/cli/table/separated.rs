@@ -1,25 +1,25 @@
-//! Comma-separated values (RFC 4180), a record at a time.
+//! Rows of comma- and tab-separated values.
 
-use std::path::Path;
+use std::{fs::File, io::BufReader, path::Path};
 
 use anyhow::Context;
+
+use crate::cli::separated::{Found, Separated, Values, delimiter_of};
 
 use super::{Field, Flow, Row, Visit};
 
 /// The names in the first line.
 ///
 /// # Errors
-/// The file cannot be read, or its first line is not UTF-8.
+/// The file cannot be read, or its first line is none.
 pub(super) fn names(path: &Path) -> anyhow::Result<Vec<String>> {
-    let mut reader = open(path)?;
-    let header = reader.headers().with_context(|| format!("reading the first line of `{}`", path.display()))?;
-    // some programs write a mark of byte order first
-    Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())
+    open(path)?.names().with_context(|| format!("reading the first line of `{}`", path.display()))
 }
 
-fn open(path: &Path) -> anyhow::Result<csv::Reader<std::fs::File>> {
-    let reader = csv::ReaderBuilder::new().flexible(true).from_path(path);
-    reader.with_context(|| format!("opening `{}`", path.display()))
+fn open(path: &Path) -> anyhow::Result<Separated<BufReader<File>>> {
+    const BUFFER_BYTES: usize = 1 << 17;
+    let file = File::open(path).with_context(|| format!("opening `{}`", path.display()))?;
+    Ok(Separated::new(BufReader::with_capacity(BUFFER_BYTES, file), delimiter_of(path), true))
 }
 
 /// Visits the rows; `wanted` has the wanted columns and how many there are.
@@ -29,31 +29,37 @@ pub(super) fn read(
     from_row: u64,
     visit: Visit<'_>,
 ) -> anyhow::Result<()> {
+    let doing = || format!("reading `{}`", path.display());
     let mut reader = open(path)?;
-    let mut record = csv::ByteRecord::new();
+    reader.names().with_context(doing)?;
+    let mut values = Values::default();
     let mut fields = vec![Field::Missing; wanted.len()];
     let mut number = 0;
-    while reader.read_byte_record(&mut record).with_context(|| format!("reading `{}`", path.display()))? {
+    loop {
+        let problem = match reader.next(&mut values).with_context(doing)? {
+            Found::End => return Ok(()),
+            Found::Bad(_, why) => Some(why),
+            Found::Record => None,
+        };
         number += 1;
         if number <= from_row {
             continue;
         }
-        let problem = taken(&record, (wanted, width), &mut fields);
+        let problem = problem.or_else(|| taken(&values, (wanted, width), &mut fields));
         let fields = problem.as_deref().map_or(Ok(fields.as_slice()), Err);
-        if visit(Row { number, fields }, reader.position().byte())? == Flow::Stop {
-            break;
+        if visit(Row { number, fields }, reader.bytes())? == Flow::Stop {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// Takes the wanted fields of a record; answers why it cannot be read.
-fn taken(record: &csv::ByteRecord, (wanted, width): (&[usize], usize), fields: &mut [Field]) -> Option<String> {
-    if record.len() != width {
-        return Some(format!("it has {} fields where the first line names {width}", record.len()));
+fn taken(values: &Values, (wanted, width): (&[usize], usize), fields: &mut [Field]) -> Option<String> {
+    if values.len() != width {
+        return Some(format!("it has {} fields where the first line names {width}", values.len()));
     }
     for (column, field) in wanted.iter().zip(fields) {
-        match std::str::from_utf8(record.get(*column).unwrap_or_default()) {
+        match std::str::from_utf8(values.get(*column).unwrap_or_default()) {
             Ok("") => *field = Field::Missing,
             Ok(text) => *field = Field::Text(text.to_owned()),
             Err(_) => return Some(format!("field {} is not UTF-8", column + 1)),

@@ -7,13 +7,15 @@
 //! - the key and the arm key are the survivor's;
 //! - what was counted stays with the key it was counted for (`absorbed`), and is
 //!   added up by whoever reads; [`flattened`] adds it up for comparing;
-//! - where two consents for the same (channel, purpose) disagree, the stricter
-//!   stands from the moment of the later one on: what is said after that counts,
-//!   what was said before does not. When no word with that permission is of that
-//!   moment, the consent has neither source nor proof: it is the merge's own;
+//! - where the two said different things of being contacted on a channel, be it
+//!   by a word for that channel or by one for all, the stricter stands from the
+//!   moment of the later one on: what is said after that counts, what was said
+//!   before does not. When no word with that permission is of that moment, the
+//!   consent has neither source nor proof: it is the merge's own;
 //! - where one forbids every contact, the merged one does, from the latest moment
 //!   on that either forbade or permitted it.
 
+mod consents;
 mod origins;
 mod undo;
 
@@ -21,7 +23,7 @@ pub use origins::{flattened, mergeable};
 pub use undo::unmerge;
 
 use super::{apply, interactions, knowledge, wishes};
-use crate::domain::{Consent, CustomerKey, Profile, Timestamp};
+use crate::domain::{CustomerKey, Profile, Timestamp};
 
 /// The key that survives when two are merged: that of the one seen first, of
 /// equals the smaller. One that saw nothing never survives one that did.
@@ -45,9 +47,7 @@ pub fn merge(survivor: &Profile, other: &Profile) -> Profile {
     for touch in &other.items {
         knowledge::touch_item(&mut merged, *touch);
     }
-    for consent in &other.consents {
-        unite_consent(&mut merged, consent);
-    }
+    consents::unite(&mut merged, (survivor, other));
     for preference in &other.preferences {
         wishes::set_preference(&mut merged, preference.clone());
     }
@@ -74,25 +74,4 @@ fn unite_marks(merged: &mut Profile, other: &Profile) {
     let (mine, others) = ((merged.exposed_at, merged.exposed_holdout), (other.exposed_at, other.exposed_holdout));
     (merged.exposed_at, merged.exposed_holdout) = apply::earliest_exposure(mine, others);
     merged.converted_at = merged.converted_at.max(other.converted_at);
-}
-
-fn unite_consent(merged: &mut Profile, other: &Consent) {
-    let key = (other.channel, other.purpose);
-    match merged.consents.binary_search_by_key(&key, |c| (c.channel, c.purpose)) {
-        Ok(slot) => merged.consents[slot] = strictest(&merged.consents[slot], other),
-        Err(_) => knowledge::set_consent(merged, other),
-    }
-}
-
-/// INVARIANT: a function of the set of words: the latest moment of all, the
-/// strictest permission of all, and the largest source and proof of those that
-/// have both, or none.
-fn strictest(one: &Consent, other: &Consent) -> Consent {
-    let stricter = if one.permission.strictness() >= other.permission.strictness() { one } else { other };
-    let (permission, at) = (stricter.permission, one.at.max(other.at));
-    let whole = [one, other].into_iter().filter(|word| (word.permission, word.at) == (permission, at));
-    match whole.max_by_key(|word| (&word.source, &word.proof)) {
-        Some(word) => word.clone(),
-        None => Consent { permission, at, source: "".into(), proof: "".into(), ..one.clone() },
-    }
 }

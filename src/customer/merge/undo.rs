@@ -3,28 +3,32 @@
 use super::merge;
 use crate::{
     customer::{interactions, knowledge, wishes},
-    domain::{Interaction, Permission, Profile},
+    domain::{ChannelId, DecisionId, Interaction, OfferId, Permission, Profile, RecordRef},
 };
 
-/// Makes two of a merged profile again, given both as they were before.
+/// Makes two of a merged profile again, given both as they were before, and those
+/// who were taken in `since` and still belong to the survivor, each as it was then.
 ///
-/// The absorbed one is what it was. The survivor is what it was, and keeps what
-/// came since, which nobody can tell apart, but for two things: what followed the
-/// absorbed one's decisions goes back to it; and what was denied since (a consent,
-/// every contact) is denied to both. The survivor's version stays, so that
-/// consistency tokens given out since hold.
-pub fn unmerge(now: &Profile, survivor_before: &Profile, absorbed_before: &Profile) -> (Profile, Profile) {
-    let merged = merge(survivor_before, absorbed_before);
-    let undo = Undo { now, merged: &merged, before: survivor_before, absorbed: absorbed_before };
+/// The absorbed one is what it was. The survivor is what it would be without it,
+/// and keeps what came since, which nobody can tell apart, but for three things:
+/// what followed the absorbed one's decisions goes back to it; contacts of since
+/// count for both, so that a limit or a decline of since holds for whoever of the
+/// two it reached; and what was denied since (a consent, every contact) is denied
+/// to both. Both versions are that of the merged one, so that consistency tokens
+/// given out since hold.
+pub fn unmerge(now: &Profile, (before, absorbed): (&Profile, &Profile), since: &[&Profile]) -> (Profile, Profile) {
+    let with_since = |first: Profile| since.iter().fold(first, |all, one| merge(&all, one));
+    let (merged, rest) = (with_since(merge(before, absorbed)), with_since(before.clone()));
+    let undo = Undo { now, merged: &merged, rest: &rest, absorbed };
     (undo.survivor(), undo.absorbed())
 }
 
 struct Undo<'a> {
     now: &'a Profile,
-    /// Right after the merge.
+    /// All who are one, had nothing come since.
     merged: &'a Profile,
-    /// The survivor before.
-    before: &'a Profile,
+    /// The same without the absorbed one.
+    rest: &'a Profile,
     /// The absorbed one before.
     absorbed: &'a Profile,
 }
@@ -43,7 +47,7 @@ impl Undo<'_> {
         self.restore_knowledge(&mut survivor);
         self.restore_history(&mut survivor);
         let theirs = |key| key == self.absorbed.key || self.absorbed.absorbed.iter().any(|o| o.key == key);
-        let mine = |key| self.before.absorbed.iter().any(|o| o.key == key);
+        let mine = |key| self.rest.absorbed.iter().any(|o| o.key == key);
         let stay = self.now.absorbed.iter().filter(|origin| mine(origin.key) || !theirs(origin.key));
         survivor.absorbed = stay.cloned().collect();
         survivor
@@ -59,9 +63,9 @@ impl Undo<'_> {
         survivor.converted_at = self.of(|profile| profile.converted_at);
     }
 
-    /// What was before, unless it changed since the merge.
+    /// What would be without the absorbed one, unless it changed since the merge.
     fn of<T: PartialEq>(&self, read: impl Fn(&Profile) -> T) -> T {
-        if read(self.now) == read(self.merged) { read(self.before) } else { read(self.now) }
+        if read(self.now) == read(self.merged) { read(self.rest) } else { read(self.now) }
     }
 
     fn restore_knowledge(&self, survivor: &mut Profile) {
@@ -90,8 +94,8 @@ impl Undo<'_> {
         }
     }
 
-    /// A list of the survivor: what it had before, but where that changed since
-    /// the merge, and what came since.
+    /// A list of the survivor: what it would have without the absorbed one, but
+    /// where that changed since the merge, and what came since.
     fn entries<T: Clone + PartialEq, K: Ord>(
         &self,
         list: impl Fn(&Profile) -> &Vec<T>,
@@ -100,7 +104,7 @@ impl Undo<'_> {
         let find = |profile: &Profile, wanted: &K| list(profile).iter().find(|one| key(one) == *wanted).cloned();
         let since = |one: &&T| find(self.merged, &key(one)).as_ref() != Some(one);
         let mut kept: Vec<T> = list(self.now).iter().filter(since).cloned().collect();
-        for old in list(self.before) {
+        for old in list(self.rest) {
             let wanted = key(old);
             let changed = kept.iter().any(|one| key(one) == wanted);
             // what bounds dropped at the merge comes back; what they dropped since does not
@@ -112,14 +116,20 @@ impl Undo<'_> {
         kept
     }
 
+    /// Whether an interaction follows a decision of the absorbed one.
     fn is_theirs(&self, one: &Interaction) -> bool {
-        let has = |profile: &Profile| profile.interactions.iter().any(|other| key(other) == key(one));
-        has(self.absorbed) && !has(self.before)
+        has(self.absorbed, one) && !has(self.rest, one)
+    }
+
+    /// Whether an interaction follows a decision of since, when the two were one.
+    fn is_of_both(&self, one: &Interaction) -> bool {
+        !has(self.merged, one) && !has(self.rest, one)
     }
 
     fn absorbed(&self) -> Profile {
         let mut absorbed = self.absorbed.clone();
-        for one in self.now.interactions.iter().filter(|one| self.is_theirs(one)) {
+        absorbed.version = absorbed.version.max(self.now.version);
+        for one in self.now.interactions.iter().filter(|one| self.is_theirs(one) || self.is_of_both(one)) {
             interactions::add(&mut absorbed, one);
         }
         for consent in &self.now.consents {
@@ -135,6 +145,10 @@ impl Undo<'_> {
     }
 }
 
-fn key(one: &Interaction) -> (crate::domain::DecisionId, crate::domain::OfferId, crate::domain::ChannelId) {
-    (one.decision, one.offer, one.channel)
+fn has(profile: &Profile, one: &Interaction) -> bool {
+    profile.interactions.iter().any(|other| key(other) == key(one))
+}
+
+fn key(one: &Interaction) -> (DecisionId, OfferId, ChannelId, RecordRef) {
+    (one.decision, one.offer, one.channel, one.record)
 }

@@ -234,10 +234,11 @@ fn read_moments(wanted: &SeriesTrait, profile: &Profile, now: Timestamp, slots: 
             let near = |a: &(Timestamp, EventId), b: &(Timestamp, EventId)| b.0.since_us(a.0) <= within_us;
             SeriesValue::Bool(seen.iter().any(|a| others.iter().any(|b| follows(a, b) && near(a, b))))
         }
-        Aggregate::Abandoned { unless, after_us } => {
+        Aggregate::Abandoned { unless, after_us, within_us } => {
             let others = moments(profile, unless);
             SeriesValue::Bool(seen.last().is_some_and(|latest| {
-                now.since_us(latest.0) > after_us && !others.iter().any(|other| follows(latest, other))
+                let since_us = now.since_us(latest.0);
+                since_us > after_us && since_us <= within_us && !others.iter().any(|other| follows(latest, other))
             }))
         }
         _ => SeriesValue::Missing,

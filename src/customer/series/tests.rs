@@ -101,7 +101,8 @@ fn aggregates() -> Vec<Aggregate> {
         Aggregate::DaysSince,
         Aggregate::FollowedBy { then: B, within_us: hour(2) },
         Aggregate::FollowedBy { then: A, within_us: hour(1) },
-        Aggregate::Abandoned { unless: B, after_us: hour(3) },
+        Aggregate::Abandoned { unless: B, after_us: hour(3), within_us: i64::MAX },
+        Aggregate::Abandoned { unless: B, after_us: hour(3), within_us: hour(30) },
     ]
 }
 
@@ -305,8 +306,10 @@ fn slow_moments(wanted: &SeriesTrait, all: &[Fed]) -> SeriesValue {
             }
             SeriesValue::Bool(found)
         }
-        Aggregate::Abandoned { unless, after_us } => SeriesValue::Bool(seen.last().is_some_and(|a| {
-            NOW.0 - a.0.0 > after_us && moments(unless).iter().filter(|b| b.1 != a.1).all(|b| b.0 < a.0)
+        Aggregate::Abandoned { unless, after_us, within_us } => SeriesValue::Bool(seen.last().is_some_and(|a| {
+            NOW.0 - a.0.0 > after_us
+                && NOW.0 - a.0.0 <= within_us
+                && moments(unless).iter().filter(|b| b.1 != a.1).all(|b| b.0 < a.0)
         })),
         _ => missing,
     }

@@ -36,6 +36,8 @@ pub(in crate::decide) struct OfferLimit {
     kind: Option<ChannelKind>,
     /// Whether each channel has its own counter.
     by_channel: bool,
+    /// Whether each record has its own counter: then it has none of the others.
+    pub by_record: bool,
 }
 
 impl OfferLimit {
@@ -43,10 +45,15 @@ impl OfferLimit {
     /// look at it.
     #[inline]
     pub fn cell(&self, channel: Option<ChannelSlot>, kinds: &[ChannelKind]) -> Option<usize> {
-        let kind = || channel.and_then(|slot| kinds.get(slot.index()).copied());
-        let looks = (self.channel.is_none() || channel == self.channel) && (self.kind.is_none() || kind() == self.kind);
         let within = if self.by_channel { channel?.index() } else { 0 };
-        looks.then_some(self.cell as usize + within)
+        self.looks(channel, kinds).then_some(self.cell as usize + within)
+    }
+
+    /// Whether the limit looks at contacts on a channel.
+    #[inline]
+    pub fn looks(&self, channel: Option<ChannelSlot>, kinds: &[ChannelKind]) -> bool {
+        let kind = || channel.and_then(|slot| kinds.get(slot.index()).copied());
+        (self.channel.is_none() || channel == self.channel) && (self.kind.is_none() || kind() == self.kind)
     }
 }
 
@@ -90,6 +97,7 @@ impl OfferLimits {
             channel: limit.channel,
             kind: limit.channel_kind,
             by_channel: limit.scope == Scope::Channel,
+            by_record: limit.scope == Scope::Record,
         }
     }
 
@@ -110,6 +118,8 @@ fn cells_of(limit: &Limit, rules: &Ruleset) -> usize {
         Scope::Issue => rules.issues.len(),
         Scope::Channel => rules.channels.len(),
         Scope::All => 1,
+        // counted as they are met
+        Scope::Record => 0,
     }
 }
 
@@ -120,6 +130,6 @@ fn cell_of(limit: &Limit, offer: &Offer) -> usize {
         Scope::Offer => offer.slot.index(),
         Scope::Group => offer.group.index(),
         Scope::Issue => offer.issue.index(),
-        Scope::Channel | Scope::All => 0,
+        Scope::Channel | Scope::All | Scope::Record => 0,
     }
 }

@@ -15,6 +15,7 @@ use crate::{
 };
 
 use ids::IdTable;
+pub(super) use limits::OfferLimit;
 use limits::OfferLimits;
 pub(super) use offers::Card;
 use offers::Offers;

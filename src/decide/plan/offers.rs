@@ -3,7 +3,7 @@
 
 use crate::{
     domain::{OfferSet, OfferSlot, Purpose},
-    rules::{Number, Offer, Placement, Ruleset},
+    rules::{Each, Number, Offer, Placement, Repeat, Ruleset},
 };
 
 /// What stages 3 to 6 read of an offer.
@@ -21,6 +21,9 @@ pub(in crate::decide) struct Card {
     pub held: bool,
     /// Whether the context weighs it.
     pub weighed: bool,
+    /// Whether it is proposed for each record of a list, and how often a page may
+    /// hold it then.
+    pub each: Option<Repeat>,
 }
 
 impl Card {
@@ -32,6 +35,7 @@ impl Card {
             purpose: offer.purpose,
             held: offer.purpose == Purpose::Marketing && !offer.holdout_exempt,
             weighed: offer.context_weight.is_some(),
+            each: offer.each.map(|each| each.repeat),
         }
     }
 }
@@ -50,6 +54,8 @@ pub(in crate::decide) struct Offers {
     service: OfferSet,
     /// Those for verified persons only; `None` when there are none.
     pub verified: Option<OfferSet>,
+    /// Those that are proposed for each record of a list, by slot.
+    pub each: Vec<(OfferSlot, Each)>,
 }
 
 impl Offers {
@@ -72,6 +78,7 @@ impl Offers {
             open: of(&|o| o.open),
             marketing: of(&|o| o.purpose == Purpose::Marketing),
             service: of(&|o| o.purpose == Purpose::Service),
+            each: rules.offers.iter().filter_map(|o| Some((o.slot, o.each?))).collect(),
             verified: rules.offers.iter().any(|o| o.verified).then(|| of(&|o| o.verified)),
         }
     }

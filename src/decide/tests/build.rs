@@ -18,9 +18,18 @@ pub const EMAIL: ChannelSlot = ChannelSlot(1);
 pub const CALL: ChannelSlot = ChannelSlot(2);
 pub const SMS: ChannelSlot = ChannelSlot(3);
 
+/// The list that texts read a record of.
+const EACH: Option<AttrId> = Some(ACCOUNTS);
+/// The list of accounts: `balance` and `kind`.
+pub const ACCOUNTS: AttrId = AttrId(77);
+
 pub fn attribute(schema: &mut Schema, name: &str, kind: AttributeType, source: AttributeSource) -> AttrSlot {
     let slot = AttrSlot(schema.attributes.len() as u16);
-    let prefix = if source == AttributeSource::Context { "ctx" } else { "p" };
+    let prefix = match source {
+        AttributeSource::Context => "ctx",
+        AttributeSource::RecordKey(_) | AttributeSource::RecordField(..) => "r",
+        _ => "p",
+    };
     let full_name: Arc<str> = format!("{prefix}.{name}").into();
     let id = AttrId::of(name);
     match &source {
@@ -28,10 +37,13 @@ pub fn attribute(schema: &mut Schema, name: &str, kind: AttributeType, source: A
         AttributeSource::Context => schema.context.push((id, slot)),
         AttributeSource::Trait(_) => schema.traits.push(slot),
         AttributeSource::Records(_) => schema.record_keys.push(slot),
+        AttributeSource::RecordKey(_) | AttributeSource::RecordField(..) => schema.record_fields.push(slot),
     }
     schema.stored.sort();
     schema.context.sort();
-    schema.by_name.insert(full_name.clone(), slot);
+    if !source.is_of_record() {
+        schema.by_name.insert(full_name.clone(), slot);
+    }
     let behavioural = matches!(source, AttributeSource::Trait(_));
     schema.attributes.push(AttributeDef {
         slot,
@@ -59,6 +71,11 @@ fn schema() -> Schema {
     attribute(&mut schema, "likes_email", AttributeType::Double, AttributeSource::Stored);
     attribute(&mut schema, "tags", AttributeType::Set, AttributeSource::Stored);
     attribute(&mut schema, "basket", AttributeType::Int, AttributeSource::Context);
+    attribute(&mut schema, "accounts", AttributeType::Set, AttributeSource::Records(ACCOUNTS));
+    let field = |name: &str| AttributeSource::RecordField(ACCOUNTS, AttrId::of(name));
+    attribute(&mut schema, "balance", AttributeType::Int, field("balance"));
+    attribute(&mut schema, "kind", AttributeType::Text, field("kind"));
+    attribute(&mut schema, "key", AttributeType::Text, AttributeSource::RecordKey(ACCOUNTS));
     let orders = Trait::Count(EventTypeId::of("purchase"));
     attribute(&mut schema, "orders", AttributeType::Int, AttributeSource::Trait(orders));
     schema
@@ -155,6 +172,7 @@ pub fn origin() -> Origin {
 pub fn condition(rules: &Ruleset, text: &str) -> Arc<Condition> {
     let segments = HashMap::new();
     let env = CompileEnv {
+        each: EACH,
         schema: &rules.schema,
         currency: rules.currency,
         segments: &segments,
@@ -168,6 +186,7 @@ pub fn condition(rules: &Ruleset, text: &str) -> Arc<Condition> {
 pub fn number(rules: &Ruleset, text: &str) -> Number {
     let segments = HashMap::new();
     let env = CompileEnv {
+        each: EACH,
         schema: &rules.schema,
         currency: rules.currency,
         segments: &segments,
@@ -180,6 +199,7 @@ pub fn number(rules: &Ruleset, text: &str) -> Number {
 
 pub fn template(rules: &Ruleset, text: &str) -> Template {
     let env = TemplateEnv {
+        each: EACH,
         schema: &rules.schema,
         links: &["shop".into()],
         currency: rules.currency,
@@ -215,6 +235,7 @@ pub fn offer<'a>(rules: &'a mut Ruleset, name: &str, value: f64) -> &'a mut Offe
         purpose: Purpose::Marketing,
         issue: IssueSlot(0),
         group: GroupSlot(0),
+        each: None,
         paused: false,
         schedule: (None, None),
         eligibility: None,
@@ -315,6 +336,7 @@ pub fn customer() -> Profile {
 
 pub fn interaction(offer: &str, channel: &str, at: Timestamp, outcomes: &[OutcomeType]) -> Interaction {
     Interaction {
+        record: Default::default(),
         decision: DecisionId(at.0 as u128),
         offer: OfferId::of(offer),
         channel: ChannelId::of(channel),
@@ -357,7 +379,7 @@ pub struct Case {
     pub reservations: Vec<Reservation>,
     pub exhausted: Vec<OfferSlot>,
     pub denied: Vec<Denied>,
-    pub keep_order: Vec<OfferSlot>,
+    pub keep_order: Vec<(OfferSlot, RecordRef)>,
     pub degraded: DegradedSet,
 }
 

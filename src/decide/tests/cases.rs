@@ -68,7 +68,7 @@ fn conditions_hold_only_when_true_and_explain_names_the_literal() {
     set(&mut profile, "country", Value::Text("DE".into()));
     let mut case = Case::new(finish(rules), profile, ask(&["hero"]));
     check(&case, &["0: nothing_eligible"], &["high/-: not_eligible", "low/-: not_suitable"]);
-    let failed = failed_literals(&case.inputs(), OfferSlot(1));
+    let failed = failed_literals(&case.inputs(), (OfferSlot(1), ""));
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].0, "suitability");
     assert!(failed[0].1.value_read.contains("DE"), "{:?}", failed[0]);
@@ -115,7 +115,7 @@ fn what_is_kept_for_verified_persons_is_unknown_for_others() {
     case.request.assurance = Assurance::Claimed;
     case.profile.attributes.clear();
     check(&case, &["0: low/web"], &["high/-: not_eligible"]);
-    let told = failed_literals(&case.inputs(), OfferSlot(0));
+    let told = failed_literals(&case.inputs(), (OfferSlot(0), ""));
     assert_eq!(told[0].1.value_read, "p.points is not read: the person is not verified");
     assert_eq!(told[0].1.truth, Truth::Unknown);
     // A preview that assumes a value is asked about it.
@@ -394,6 +394,7 @@ fn open_reservations_count_once_until_they_lapse() {
     let mut case = Case::new(finish(web_limit(Scope::Offer, 2, Window::Rolling(DAY))), customer(), ask(&["hero"]));
     let seen = interaction("high", "web", NOW.plus_us(-HOUR_US), &[OutcomeType::Impression]);
     let held = Reservation {
+        record: Default::default(),
         decision: seen.decision,
         offer: seen.offer,
         channel: seen.channel,
@@ -549,9 +550,9 @@ fn budgets_and_refused_claims_drop() {
     let mut case = Case::new(finish(two()), customer(), ask(&["hero"]));
     case.exhausted = vec![OfferSlot(0)];
     check(&case, &["0: low/web"], &["high/web: budget_exhausted"]);
-    case.denied = vec![Denied { offer: OfferSlot(1), reason: Reason::ClaimRefused }];
+    case.denied = vec![Denied { offer: OfferSlot(1), record: RecordRef::NONE, reason: Reason::ClaimRefused }];
     check(&case, &["0: contact_policy"], &["low/web: claim_refused"]);
-    case.denied.push(Denied { offer: OfferSlot(0), reason: Reason::RenderFailed });
+    case.denied.push(Denied { offer: OfferSlot(0), record: RecordRef::NONE, reason: Reason::RenderFailed });
     case.exhausted.clear();
     check(&case, &["0: contact_policy"], &["high/web: render_failed"]);
 }
@@ -603,7 +604,7 @@ fn offers_shown_before_keep_their_order() {
     offer(&mut rules, "middle", 15.0);
     let mut case = Case::new(finish(rules), customer(), ask(&["list"]));
     check(&case, &["0: high/web", "0: middle/web", "0: low/web"], &[]);
-    case.keep_order = vec![OfferSlot(1), OfferSlot(2)];
+    case.keep_order = vec![(OfferSlot(1), RecordRef::NONE), (OfferSlot(2), RecordRef::NONE)];
     check(&case, &["0: low/web", "0: middle/web", "0: high/web"], &[]);
 }
 

@@ -61,7 +61,7 @@ fn a_preview_and_a_share_of_nothing_do_not_explore() {
 #[test]
 fn offers_shown_before_are_not_explored_over() {
     let mut case = explored(1.0);
-    case.keep_order = vec![OfferSlot(2)];
+    case.keep_order = vec![(OfferSlot(2), RecordRef::NONE)];
     for seed in 0..50 {
         case.decision_id = decision(seed);
         assert_eq!(case.rank().winners[0].offer, OfferSlot(2));

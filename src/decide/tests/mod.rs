@@ -3,6 +3,7 @@
 pub(super) mod build;
 mod cases;
 mod chance;
+mod each;
 mod pauses;
 mod profiling;
 mod properties;

@@ -89,7 +89,7 @@ fn the_fallback_of_a_paused_channel_is_no_offer() {
 #[test]
 fn what_was_shown_before_is_not_kept_when_it_is_paused() {
     let mut case = asking(&["hero"], &[(PauseKind::Offer, "b")]);
-    case.keep_order = vec![OfferSlot(1)];
+    case.keep_order = vec![(OfferSlot(1), RecordRef::NONE)];
     assert_eq!(case.outcome(), ["0: a/web"]);
 }
 

@@ -60,7 +60,7 @@ pub const PAUSABLE: [(PauseKind, &str); 9] = [
     (PauseKind::Channel, "fax"),
 ];
 const CHANNELS: [&str; 5] = ["web", "email", "call", "sms", "fax"];
-const SCOPES: [Scope; 5] = [Scope::Offer, Scope::Group, Scope::Issue, Scope::Channel, Scope::All];
+const SCOPES: [Scope; 6] = [Scope::Offer, Scope::Record, Scope::Group, Scope::Issue, Scope::Channel, Scope::All];
 const OUTCOMES: [OutcomeType; 7] = [
     OutcomeType::Impression,
     OutcomeType::Click,
@@ -266,21 +266,39 @@ pub fn case_of(dice: &mut Dice, rules: Ruleset) -> Case {
         let seen = interaction(dice.of(&NAMES), dice.of(&CHANNELS), NOW, &[]);
         let (decision, offer, channel) = (seen.decision, seen.offer, seen.channel);
         let at = NOW.plus_us(-HOUR_US);
-        case.reservations.push(Reservation { decision, offer, channel, at, expires_at: NOW.plus_us(5 * HOUR_US) });
+        case.reservations.push(Reservation {
+            record: Default::default(),
+            decision,
+            offer,
+            channel,
+            at,
+            expires_at: NOW.plus_us(5 * HOUR_US),
+        });
     }
     // One reservation of what was seen already.
     if let Some(seen) = case.profile.interactions.first() {
         let (decision, offer, channel, at) = (seen.decision, seen.offer, seen.channel, seen.at);
-        case.reservations.push(Reservation { decision, offer, channel, at, expires_at: NOW.plus_us(DAY) });
+        case.reservations.push(Reservation {
+            record: Default::default(),
+            decision,
+            offer,
+            channel,
+            at,
+            expires_at: NOW.plus_us(DAY),
+        });
     }
     if dice.chance(15) {
         case.exhausted = vec![OfferSlot(dice.below(offers) as u32)];
     }
     if dice.chance(15) {
-        case.denied = vec![Denied { offer: OfferSlot(dice.below(offers) as u32), reason: Reason::ClaimRefused }];
+        case.denied = vec![Denied {
+            offer: OfferSlot(dice.below(offers) as u32),
+            record: RecordRef::NONE,
+            reason: Reason::ClaimRefused,
+        }];
     }
     if dice.chance(15) {
-        case.keep_order = (0..2).map(|_| OfferSlot(dice.below(offers) as u32)).collect();
+        case.keep_order = (0..2).map(|_| (OfferSlot(dice.below(offers) as u32), RecordRef::NONE)).collect();
     }
     if dice.chance(25) {
         let things: Vec<_> = (0..1 + dice.below(2)).map(|_| dice.of(&PAUSABLE)).collect();

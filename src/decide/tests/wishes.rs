@@ -91,11 +91,16 @@ fn the_customers_quiet_hours_narrow_those_of_the_channel() {
         &["mail/email: quiet_hours", "mail/sms: quiet_hours"],
     );
     check(&wishing(mailed(), quiet(14, 15)), &["0: mail/email"], &[]);
-    // a channel without hours of its own does not wait
+    // an outbound channel without hours of its own waits too
     let mut never = mailed();
     never.channels[EMAIL.index()].quiet_hours = None;
     never.channels[SMS.index()].quiet_hours = None;
-    check(&wishing(never, quiet(12, 14)), &["0: contact_policy"], &["mail/email: quiet_hours"]);
+    let case = wishing(never, quiet(12, 14));
+    check(&case, &["0: mail/email"], &[]);
+    assert_eq!(case.rank().winners[0].not_before, Some(NOW.plus_us(HOUR_US)));
+    let mut soon = case;
+    soon.request.send_window.until = Some(NOW.plus_us(HOUR_US / 2));
+    check(&soon, &["0: contact_policy"], &["mail/email: outside_send_window"]);
     // where the customer came, nothing is quiet
     let mut rules = rules();
     offer(&mut rules, "page", 10.0);
@@ -148,6 +153,7 @@ fn no_more_marketing_than_wished_reaches_out_in_seven_days() {
     check(&case, &["0: mail/email"], &[]);
     // what is decided and not seen yet holds its place
     let held = |decision| Reservation {
+        record: Default::default(),
         decision: DecisionId(decision),
         offer: OfferId::of("mail"),
         channel: ChannelId::of("email"),
@@ -172,6 +178,7 @@ fn a_claim_counts_the_wish_too() {
     assert!(limits::is_limited(&case.profile, mail, email) && !limits::is_limited(&case.profile, mail, web));
     assert!(!limits::is_limited(&customer(), mail, email));
     let held = Reservation {
+        record: Default::default(),
         decision: DecisionId(5),
         offer: mail.id,
         channel: email.id,
@@ -179,7 +186,7 @@ fn a_claim_counts_the_wish_too() {
         expires_at: NOW.plus_us(HOUR_US),
     };
     let room = |decision, held: &[Reservation]| {
-        limits::has_room(rules, &case.profile, held, (mail, email), (DecisionId(decision), NOW))
+        limits::has_room(rules, &case.profile, held, (mail, email, RecordRef::NONE), (DecisionId(decision), NOW))
     };
     assert!(room(6, &[]) && !room(6, &[held]) && room(5, &[held]));
 }

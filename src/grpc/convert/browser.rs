@@ -3,18 +3,22 @@
 //! answered that a visitor must not see.
 
 use crate::{
+    app::{EventInput, Recorded, RecordedStatus},
     domain::{AttributeDef, Intent, PlacementId, Request},
     grpc::caller::{Agent, Caller},
     proto::{self, Assurance, OutcomeType, Trace, View},
     rules::{Channel, ChannelKind},
 };
 
-use super::{Reading, value};
+use super::{Reading, event, value};
 
 /// What a page hears of an outcome that is refused, whatever is wrong with its
 /// token: a guess must teach nothing.
 pub const TOKEN_REFUSED: &str = "this page cannot answer the presentation: send the token and the visitor id as they \
                                  were returned, or ask for a new decision";
+
+/// What a page hears of an event that is refused although it is well said.
+pub const EVENT_REFUSED: &str = "nothing is recorded of this visitor from this page: go on without";
 
 /// The most that a page may say a conversion is worth, in major units of the
 /// rules' currency. Everybody can send it; larger orders come from a server.
@@ -124,20 +128,19 @@ pub fn narrow(caller: Caller, request: &mut Request) {
     }
 }
 
-/// Notes what a browser may not record; whether it may record such a thing at
-/// all. A reason is checked here, for what is said about it later would tell
-/// that the token is good.
-pub fn event(r: &mut Reading<'_>, wire: &proto::Event) -> bool {
+/// Notes what a browser may not record. A reason is checked here, for what is
+/// said about it later would tell that the token is good.
+pub fn event(r: &mut Reading<'_>, wire: &proto::Event) {
     if !r.of_browser() {
-        return true;
+        return;
     }
     let outcome = match &wire.kind {
         Some(proto::event::Kind::Outcome(outcome)) => outcome,
-        Some(proto::event::Kind::Customer(_)) => {
-            r.wrong("customer", "may not be sent by a browser: send outcomes only, and the events of customers from a server with a secret key");
-            return false;
+        Some(proto::event::Kind::Customer(_)) if wire.time.is_some() => {
+            r.wrong("time", "may not be given by a browser with `customer`: leave it out, it happened now");
+            return;
         }
-        None => return true,
+        Some(proto::event::Kind::Customer(_)) | None => return,
     };
     let permitted = match outcome.r#type() {
         OutcomeType::Unspecified
@@ -162,7 +165,6 @@ pub fn event(r: &mut Reading<'_>, wire: &proto::Event) -> bool {
         let codes: Vec<&str> = ruleset.decline_reasons.iter().map(|reason| &*reason.code).collect();
         r.wrong("outcome.reason_code", format!("is not a declared reason: give one of `{}`", codes.join("`, `")));
     }
-    true
 }
 
 /// Notes a conversion that is worth more than a page may say. What is no money
@@ -180,18 +182,24 @@ fn worth(r: &mut Reading<'_>, outcome: &proto::Outcome) {
     }
 }
 
-/// What a browser hears of an event: every refusal in the same words.
-pub fn told(caller: Caller, mut result: proto::RecordResult) -> proto::RecordResult {
-    if caller != Caller::Service && result.status == proto::RecordStatus::Refused as i32 {
-        result.error = TOKEN_REFUSED.to_owned();
+/// The words in which a browser hears that an event is refused, whatever the
+/// reason.
+pub fn refusal(input: &EventInput) -> &'static str {
+    match input {
+        EventInput::Outcome(_) => TOKEN_REFUSED,
+        EventInput::Customer { .. } => EVENT_REFUSED,
     }
-    result
 }
 
-/// What a browser hears of an outcome that is not recorded at all.
-pub fn refused() -> proto::RecordResult {
-    let (status, error) = (proto::RecordStatus::Refused as i32, TOKEN_REFUSED.to_owned());
-    proto::RecordResult { status, error, ..Default::default() }
+/// What a browser hears of an event: every refusal in the same words, but that
+/// the person did not permit it.
+pub fn told(caller: Caller, words: &str, recorded: Recorded) -> proto::RecordResult {
+    let refused = matches!(recorded.status, RecordedStatus::Refused(_));
+    let mut result = event::write_recorded(recorded);
+    if caller != Caller::Service && refused {
+        result.error = words.to_owned();
+    }
+    result
 }
 
 #[cfg(test)]

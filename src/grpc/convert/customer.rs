@@ -4,7 +4,7 @@ use crate::{
     app::{AppError, CustomerView, UpsertInput},
     domain::{
         ChannelId, Consent, ConsentPurpose, EventStat, EventTypeId, Interaction, ItemId, ItemTouch, OfferId,
-        Permission, ReasonCode, Timestamp,
+        Permission, Profile, ReasonCode, RecordRef, Timestamp,
     },
     proto,
     rules::Ruleset,
@@ -20,6 +20,9 @@ use super::{
 pub const CONSENTS_MAX: usize = 64;
 /// Most bytes of a consent's source and of its proof.
 pub const CONSENT_BYTES_MAX: usize = 64;
+/// The earliest time of a value or consent, 1980-01-01: what is older is a
+/// mistaken unit, or the day that a program begins to count with.
+pub const TIME_MIN: Timestamp = Timestamp(315_532_800_000_000);
 /// Most bytes of the reason of a do-not-contact.
 pub const REASON_BYTES_MAX: usize = 256;
 
@@ -36,10 +39,19 @@ pub fn read_upsert(mut reading: Reading<'_>, wire: proto::UpsertCustomerRequest)
         preferences: preferences::read(r, wire.preferences),
         records: records::read(r, wire.records),
         request_id: r.text("request_id", wire.request_id, REQUEST_ID_BYTES_MAX).into_string(),
-        at: r.moment("time", wire.time),
+        at: became_true(r, "time", wire.time),
         validate_only: wire.validate_only,
     };
     reading.done(input)
+}
+
+/// When something became true.
+fn became_true(r: &mut Reading<'_>, field: &str, wire: Option<crate::grpc::timestamp::Timestamp>) -> Option<Timestamp> {
+    let at = r.moment(field, wire)?;
+    if at < TIME_MIN {
+        r.wrong(field, "is before 1980-01-01: give the time when it became true, in seconds since 1970");
+    }
+    Some(at)
 }
 
 fn consents(r: &mut Reading<'_>, wire: Vec<proto::Consent>) -> Vec<Consent> {
@@ -62,7 +74,7 @@ fn consent(r: &mut Reading<'_>, index: usize, wire: proto::Consent) -> Option<Co
     let source = r.text(&at("source"), wire.source, CONSENT_BYTES_MAX);
     let proof = r.text(&at("proof"), wire.proof, CONSENT_BYTES_MAX);
     // INVARIANT: a zero time stands for now.
-    let moment = r.moment(&at("time"), wire.time).unwrap_or(Timestamp(0));
+    let moment = became_true(r, &at("time"), wire.time).unwrap_or(Timestamp(0));
     let purpose = match r.number(&at("purpose"), wire.purpose)? {
         proto::ConsentPurpose::Marketing => ConsentPurpose::Marketing,
         proto::ConsentPurpose::Service => ConsentPurpose::Service,
@@ -84,6 +96,14 @@ pub struct Names<'a> {
     pub ruleset: &'a Ruleset,
     /// Names of items that events named.
     pub item: &'a dyn Fn(ItemId) -> Option<std::sync::Arc<str>>,
+    /// The keys of the customer's records, see [`record_key`]; empty where one is
+    /// not known.
+    pub record: &'a dyn Fn(RecordRef) -> String,
+}
+
+/// The key of a customer's record; empty for none, or one that is forgotten.
+pub fn record_key(profile: &Profile, record: RecordRef) -> String {
+    profile.key_of(record).unwrap_or_default().to_owned()
 }
 
 /// The one view on the wire.
@@ -98,7 +118,7 @@ pub fn write(view: &CustomerView, names: &Names<'_>) -> proto::Customer {
         consents: profile.consents.iter().map(|one| write_consent(one, names)).collect(),
         do_not_contact: profile.do_not_contact.is_some(),
         segments: view.segments.iter().map(|name| name.to_string()).collect(),
-        interactions: profile.interactions.iter().rev().map(|one| interaction(one, names)).collect(),
+        interactions: profile.interactions.iter().rev().map(|one| interaction(one, (profile, names))).collect(),
         items: profile.items.iter().rev().map(|one| item(one, names)).collect(),
         events: crate::customer::traits::totals(profile).iter().map(|one| event_total(one, names)).collect(),
         arm: arm(view.holdout).to_owned(),
@@ -173,7 +193,7 @@ fn write_consent(one: &Consent, names: &Names<'_>) -> proto::Consent {
     }
 }
 
-fn interaction(one: &Interaction, names: &Names<'_>) -> proto::Interaction {
+fn interaction(one: &Interaction, (profile, names): (&Profile, &Names<'_>)) -> proto::Interaction {
     let outcomes = one.outcomes.iter().map(event::write_outcome_type);
     proto::Interaction {
         time: Some(timestamp(one.at)),
@@ -182,6 +202,7 @@ fn interaction(one: &Interaction, names: &Names<'_>) -> proto::Interaction {
         decision_id: one.decision.to_string(),
         outcomes: outcomes.filter(|o| *o != proto::OutcomeType::Unspecified).map(|o| o as i32).collect(),
         reason_code: reason_code(names.ruleset, one.reason),
+        record_key: record_key(profile, one.record),
     }
 }
 

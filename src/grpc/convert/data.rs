@@ -6,7 +6,7 @@ use crate::{
     rules::events::{self, Given},
 };
 
-use super::Reading;
+use super::{Reading, page};
 
 /// Most bytes of an event's data as JSON.
 pub const DATA_BYTES_MAX: usize = 8 << 10;
@@ -28,6 +28,11 @@ pub fn declared(r: &mut Reading<'_>, event: &EventDef, given: &Struct) -> Vec<(A
             Vec::new()
         }
     }
+}
+
+/// Notes on fields that are kept unchecked, and are near to a declared one.
+pub fn notes(event: &EventDef, given: &Struct) -> Vec<String> {
+    events::likely_typos(event, given.fields.keys().map(|name| cut(name)))
 }
 
 /// A value as the rules read it.
@@ -66,9 +71,10 @@ pub fn data(r: &mut Reading<'_>, wire: &Struct) -> Box<str> {
         r.wrong(FIELD, format!("is nested too deep: at most {DATA_DEPTH_MAX} levels"));
         return Box::default();
     }
+    let bytes_max = r.bound(DATA_BYTES_MAX, page::DATA_BYTES_MAX);
     match serde_json::to_string(wire) {
-        Ok(json) if json.len() > DATA_BYTES_MAX => {
-            r.wrong(FIELD, format!("is {} bytes long as JSON: at most {DATA_BYTES_MAX}", json.len()));
+        Ok(json) if json.len() > bytes_max => {
+            r.wrong(FIELD, format!("is {} bytes long as JSON: at most {bytes_max}", json.len()));
             Box::default()
         }
         Ok(json) => json.into_boxed_str(),

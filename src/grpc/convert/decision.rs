@@ -88,6 +88,7 @@ fn presentation(rank: u32, one: &Presentation, shown: Shown<'_>) -> proto::Prese
         agent: if shown.view >= View::Agent { one.agent.as_ref().map(agent) } else { None },
         factors: if shown.view == View::Full { Some(factors(&one.factors)) } else { None },
         other_channels: one.other_channels.iter().map(channel_verdict).collect(),
+        record_key: one.record_key.to_string(),
     }
 }
 
@@ -165,6 +166,7 @@ pub(super) fn verdict(verdict: &Verdict, failed: Vec<proto::FailedLiteral>) -> p
         detail: verdict.detail.clone(),
         factors: verdict.factors.as_ref().map(factors),
         failed,
+        record_key: verdict.record_key.to_string(),
     }
 }
 

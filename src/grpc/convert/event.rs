@@ -10,11 +10,13 @@ use crate::{
 };
 
 use super::{
-    Reading, browser, data, presentation,
+    Reading, browser, data, page, presentation,
     reading::{NOTE_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX},
     request,
-    suggest::{did_you_mean, quoted},
 };
+
+/// What is said where the person did not permit that behaviour is remembered.
+const NOT_PERMITTED: &str = "a page's event is behaviour, which is recorded with consent to profiling only: ask the person, and send `page_consent.profiling` as `PERMISSION_GRANTED`";
 
 /// Most events of one call.
 pub const EVENTS_MAX: usize = 100;
@@ -59,9 +61,7 @@ pub fn or_default(source: &str) -> &str {
 /// Every violation at once.
 pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, AppError> {
     let r = &mut reading;
-    if !browser::event(r, &wire) {
-        return Err(AppError::Invalid(reading.take()));
-    }
+    browser::event(r, &wire);
     let at = time(r, wire.time);
     let id = r.text("event_id", wire.event_id, EVENT_ID_BYTES_MAX);
     let source = r.text("source", wire.source, SOURCE_BYTES_MAX);
@@ -71,11 +71,12 @@ pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, 
             let outcome = read_outcome(r, "outcome.", outcome, meant);
             outcome.map(|input| EventInput::Outcome(OutcomeInput { at, ..input }))
         }
-        Some(proto::event::Kind::Customer(customer)) => {
+        Some(proto::event::Kind::Customer(mut customer)) => {
             if id.is_empty() {
                 r.wrong("event_id", "is empty: give the source's own id of the event, unique within `source`");
             }
-            let id = event_id(or_default(&source), &id);
+            let page = page::narrow(r, &mut customer);
+            let id = page::id_of(r, or_default(&source), &id);
             read_customer(r, customer).map(|c| EventInput::Customer {
                 id,
                 identities: c.identities,
@@ -84,6 +85,8 @@ pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, 
                 fields: c.fields,
                 strength: c.strength,
                 item_names: c.item_names,
+                notes: c.notes,
+                page,
             })
         }
         None => {
@@ -98,7 +101,7 @@ pub fn read(mut reading: Reading<'_>, wire: proto::Event) -> Result<EventInput, 
 }
 
 /// When it happened.
-fn time(r: &mut Reading<'_>, wire: Option<crate::grpc::timestamp::Timestamp>) -> Option<Timestamp> {
+pub(super) fn time(r: &mut Reading<'_>, wire: Option<crate::grpc::timestamp::Timestamp>) -> Option<Timestamp> {
     let at = r.moment("time", wire)?;
     if at < TIME_MIN {
         r.wrong("time", "is before 2000-01-01: give the time when it happened, in seconds since 1970");
@@ -125,34 +128,36 @@ struct CustomerEvent {
     fields: Vec<(AttrId, Value)>,
     strength: Strength,
     item_names: Vec<Box<str>>,
+    notes: Vec<String>,
 }
 
 fn read_customer(r: &mut Reading<'_>, wire: proto::CustomerEvent) -> Option<CustomerEvent> {
-    let identities = r.identities_to_write("customer.", wire.identities);
+    let identities = if r.of_browser() {
+        r.visit.visitor.iter().cloned().collect()
+    } else {
+        r.identities_to_write("customer.", wire.identities)
+    };
     let instead = "give a positive amount; what was returned is an event of its own type";
     let amount = amount(r, "customer.amount", wire.amount, instead);
     let (items, item_names) = items(r, wire.items);
     let given = wire.data.unwrap_or_default();
     let data = data::data(r, &given);
     let ruleset = r.ruleset;
-    let channel = ruleset.channel_by_name(&wire.channel).map(|c| c.id);
+    let channel = ruleset.channel_by_name(&wire.channel).filter(|channel| r.hears_of(channel)).map(|c| c.id);
     if channel.is_none() && !wire.channel.is_empty() {
         r.unknown_channel("customer.channel", &wire.channel);
     }
-    let Some(event) = ruleset.schema.event_by_name(&wire.r#type) else {
-        let hint = did_you_mean(&wire.r#type, ruleset.schema.events.iter().map(|e| &*e.name));
-        r.wrong("customer.type", format!("{} is not an event type of the rules{hint}", quoted(&wire.r#type)));
-        return None;
-    };
+    let event = page::event_type(r, &wire.r#type)?;
     let fields = data::declared(r, event, &given);
+    let notes = data::notes(event, &given);
     let (bought, conversion) = (event.bought, event.conversion);
     let kind = EventKind::Customer { event: event.id, channel, amount, items, bought, conversion, data };
     let strength = if event.durable { Strength::Disk } else { Strength::Process };
-    Some(CustomerEvent { identities, kind, fields, strength, item_names })
+    Some(CustomerEvent { identities, kind, fields, strength, item_names, notes })
 }
 
 fn items(r: &mut Reading<'_>, wire: Vec<proto::EventItem>) -> (Vec<ItemLine>, Vec<Box<str>>) {
-    if !r.fits("customer.items", wire.len(), ITEMS_MAX) {
+    if !r.fits("customer.items", wire.len(), r.bound(ITEMS_MAX, page::ITEMS_MAX)) {
         return (Vec::new(), Vec::new());
     }
     let mut lines = Vec::with_capacity(wire.len());
@@ -274,9 +279,7 @@ pub fn read_respond(mut reading: Reading<'_>, wire: proto::RespondRequest) -> Re
         reason_code: wire.reason_code,
         value: wire.value,
         note: wire.note,
-        customer: Vec::new(),
-        offer: String::new(),
-        channel: String::new(),
+        ..Default::default()
     };
     match read_outcome(r, "", outcome, None) {
         Some(outcome) => {
@@ -301,11 +304,12 @@ pub fn write_recorded(recorded: Recorded) -> proto::RecordResult {
         RecordedStatus::Recorded => (proto::RecordStatus::Recorded, String::new()),
         RecordedStatus::Duplicate => (proto::RecordStatus::Duplicate, String::new()),
         RecordedStatus::Refused(why) => (proto::RecordStatus::Refused, why),
+        RecordedStatus::NotPermitted => (proto::RecordStatus::Refused, NOT_PERMITTED.to_owned()),
         RecordedStatus::Exhausted => {
             (proto::RecordStatus::Exhausted, "the event log is full: send it again later".to_owned())
         }
         RecordedStatus::Conflict => {
-            (proto::RecordStatus::Conflict, "the event id was recorded with other content: use a new one, or for an outcome the reason and value sent first".to_owned())
+            (proto::RecordStatus::Conflict, "the event id was recorded with other content: use a new one, or for an outcome the reason and value sent first; a presentation has each outcome once".to_owned())
         }
     };
     proto::RecordResult {

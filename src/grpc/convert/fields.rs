@@ -16,7 +16,8 @@ const FIELDS: [Field; 14] = [
     ("attributes", |view| view.attributes.clear()),
     ("traits", |view| view.traits.clear()),
     ("consents", |view| view.consents.clear()),
-    ("do_not_contact", |view| view.do_not_contact = false),
+    // never left out: without it nobody could tell a no from what was not asked for
+    ("do_not_contact", |_| ()),
     ("segments", |view| view.segments.clear()),
     ("interactions", |view| view.interactions.clear()),
     ("items", |view| view.items.clear()),
@@ -104,6 +105,7 @@ mod tests {
         };
         assert_eq!(limited(&[]).unwrap(), full());
         let wanted = Customer { arm: "treated".into(), do_not_contact: true, ..Customer::default() };
+        assert_eq!(limited(&["arm"]).unwrap(), wanted, "a no is always told");
         assert_eq!(limited(&["arm", "do_not_contact"]).unwrap(), wanted);
         assert_eq!(limited(&["arm", "doNotContact"]).unwrap(), wanted);
         assert_eq!(fields(limited(&["arm", "amr", "Arm", ""])), ["fields[1]", "fields[2]", "fields[3]"]);

@@ -2,13 +2,15 @@
 
 use crate::{
     app::Meant,
-    domain::{Identity, schema::MATCH_TYPE},
+    domain::{Identity, RecordRef, schema::MATCH_TYPE},
     proto,
+    rules::Offer,
 };
 
 use super::{
     Reading, event,
     reading::IDENTITIES_MAX,
+    records::KEY_BYTES_MAX,
     suggest::{did_you_mean, quoted},
 };
 
@@ -22,7 +24,8 @@ pub fn read(
 ) -> (proto::Outcome, Option<Box<Meant>>) {
     let customer = std::mem::take(&mut wire.customer);
     let (offer, channel) = (std::mem::take(&mut wire.offer), std::mem::take(&mut wire.channel));
-    let given = !customer.is_empty() || !offer.is_empty() || !channel.is_empty();
+    let key = std::mem::take(&mut wire.record_key);
+    let given = !customer.is_empty() || !offer.is_empty() || !channel.is_empty() || !key.is_empty();
     if !given {
         return (wire, None);
     }
@@ -41,10 +44,12 @@ pub fn read(
     }
     let customer = customers(r, customer);
     let (offer, channel) = (offer_of(r, &offer), channel_of(r, &channel));
+    let record = offer.and_then(|offer| record_of(r, offer, &key));
+    let offer = offer.map(|offer| offer.id);
     let id = event::event_id(event::or_default(source), id);
-    let meant = offer.map(|offer| Box::new(Meant { id, customer, offer, channel }));
+    let meant = offer.map(|offer| Box::new(Meant { id, customer, offer, channel, record }));
     // what is wrong was noted: a presentation that is not meant would be noted too
-    let nobody = Meant { id, customer: Vec::new(), offer: Default::default(), channel: None };
+    let nobody = Meant { id, customer: Vec::new(), offer: Default::default(), channel: None, record: None };
     (wire, Some(meant.unwrap_or_else(|| Box::new(nobody))))
 }
 
@@ -69,8 +74,9 @@ fn customers(r: &mut Reading<'_>, wire: Vec<proto::Identity>) -> Vec<Identity> {
     customers
 }
 
-fn offer_of(r: &mut Reading<'_>, name: &str) -> Option<crate::domain::OfferId> {
-    let found = r.ruleset.offer_by_name(name).map(|offer| offer.id);
+fn offer_of<'a>(r: &mut Reading<'a>, name: &str) -> Option<&'a Offer> {
+    let rules = r.ruleset;
+    let found = rules.offer_by_name(name);
     if found.is_none() {
         let hint = did_you_mean(name, r.ruleset.offers.iter().map(|offer| &*offer.name_id));
         let why = match name {
@@ -80,6 +86,19 @@ fn offer_of(r: &mut Reading<'_>, name: &str) -> Option<crate::domain::OfferId> {
         r.wrong("outcome.offer", why);
     }
     found
+}
+
+fn record_of(r: &mut Reading<'_>, offer: &Offer, key: &str) -> Option<RecordRef> {
+    const FIELD: &str = "outcome.record_key";
+    if key.is_empty() {
+        return None;
+    }
+    let key = r.text(FIELD, key.to_owned(), KEY_BYTES_MAX);
+    let Some(each) = &offer.each else {
+        r.wrong(FIELD, "is for an offer with `for_each`, and this one has none: leave it out");
+        return None;
+    };
+    Some(RecordRef::of(each.list, &key))
 }
 
 fn channel_of(r: &mut Reading<'_>, name: &str) -> Option<crate::domain::ChannelId> {

@@ -10,7 +10,10 @@ use crate::{
     rules::Ruleset,
 };
 
-use super::suggest::{did_you_mean, quoted};
+use super::{
+    page::Visit,
+    suggest::{did_you_mean, quoted},
+};
 use crate::grpc::caller::Caller;
 use crate::grpc::timestamp::{LAST, LAST_SECONDS};
 
@@ -38,6 +41,8 @@ pub struct Reading<'a> {
     pub ruleset: &'a Ruleset,
     /// Who sent it.
     pub caller: Caller,
+    /// Who is at the page that sent it.
+    pub visit: Visit,
     identity_of: IdentityOf<'a>,
     violations: Vec<Violation>,
 }
@@ -45,12 +50,17 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Starts to read a message.
     pub fn new(ruleset: &'a Ruleset, identity_of: IdentityOf<'a>) -> Self {
-        Self { ruleset, caller: Caller::Service, identity_of, violations: Vec::new() }
+        Self { ruleset, caller: Caller::Service, visit: Visit::default(), identity_of, violations: Vec::new() }
     }
 
     /// The message of somebody else than a service.
     pub fn of(self, caller: Caller) -> Self {
         Self { caller, ..self }
+    }
+
+    /// The message of a page, and who is at it.
+    pub fn at(self, visit: &Visit) -> Self {
+        Self { visit: visit.clone(), ..self }
     }
 
     /// Notes that a field is wrong.

@@ -80,7 +80,7 @@ fn fields(r: &mut Reading<'_>, at: &str, def: &RecordListDef, wire: Struct) -> V
         };
         match json.kind {
             None | Some(Kind::NullValue(_)) => {}
-            Some(kind) => match value::typed(&field.kind, &currency, kind) {
+            Some(kind) => match value::stored((&field.kind, field.range), &currency, kind) {
                 Ok(value) => read.push((field.id, value)),
                 Err(why) => r.wrong(format!("{at}.fields.{name}"), why),
             },
@@ -180,6 +180,23 @@ mod tests {
         assert_eq!((shown.len(), &*shown[0].name, shown[0].records.len()), (1, "accounts", 1));
         let json = serde_json::to_value(&shown[0].records[0]).unwrap();
         assert_eq!(json["fields"]["balance"]["amount"], "12.50", "{json}");
+    }
+
+    #[test]
+    fn a_field_out_of_its_range_is_named() {
+        let mut rules = rules();
+        rules.schema.records[0].fields[0].range = Some((0.0, 10_000.0));
+        let read = |balance: structs::Value| {
+            let mut reading = Reading::new(&rules, &identity);
+            let changes = read(&mut reading, vec![list("accounts", vec![one("a1", vec![("balance", balance)])])]);
+            reading.done(changes)
+        };
+        assert!(read(100.0.into()).is_ok());
+        assert!(read("99.50".into()).is_ok());
+        for outside in [structs::Value::from(100.5), "-0.01".into()] {
+            // out of range, and missing as it is required
+            assert_eq!(wrong(read(outside)), ["records[0].records[0].fields.balance"; 2]);
+        }
     }
 
     #[test]

@@ -167,7 +167,8 @@ fn purpose(r: &mut Reading<'_>, number: i32) -> Option<Purpose> {
     }
 }
 
-fn page_consent(r: &mut Reading<'_>, wire: Option<proto::PageConsent>) -> PageConsent {
+/// What a page says of consent.
+pub fn page_consent(r: &mut Reading<'_>, wire: Option<proto::PageConsent>) -> PageConsent {
     let Some(wire) = wire else { return PageConsent::default() };
     PageConsent {
         profiling: permission(r, "page_consent.profiling", wire.profiling),

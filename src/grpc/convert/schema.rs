@@ -1,12 +1,12 @@
 //! JSON objects checked against the attribute schema.
 
 use crate::{
-    domain::{AttrId, AttributeDef, AttributeSource, Schema, Value},
+    domain::{AttrId, AttributeDef, AttributeSource, Currency, Schema, Value},
     grpc::structs::{Kind, Struct},
 };
 
 use super::{
-    Reading,
+    Reading, reachable,
     suggest::{did_you_mean, quoted},
     value,
 };
@@ -39,7 +39,16 @@ pub fn overrides(reading: &mut Reading<'_>, fields: Option<Struct>) -> Vec<(Attr
 /// Stored attributes to set, sorted by attribute id; null removes.
 pub fn stored(reading: &mut Reading<'_>, fields: Option<Struct>) -> Vec<(AttrId, Option<Value>)> {
     let known = |schema: &Schema, name: &str| schema.stored_by_name(name).map(|def| def.slot);
-    attributes(reading, "attributes", fields, &known)
+    let read = attributes(reading, "attributes", fields, &known);
+    let ruleset = reading.ruleset;
+    for (id, value) in &read {
+        let def = ruleset.schema.attributes.iter().find(|def| def.id == *id && def.source == AttributeSource::Stored);
+        let (Some(def), Some(value)) = (def, value) else { continue };
+        if let Err(why) = reachable::check(ruleset, def, value) {
+            reading.wrong(format!("attributes.{}", def.name), why);
+        }
+    }
+    read
 }
 
 type Known<'a> = &'a dyn Fn(&Schema, &str) -> Option<crate::domain::AttrSlot>;
@@ -67,7 +76,7 @@ fn attributes(
         }
         match json.kind {
             None | Some(Kind::NullValue(_)) => read.push((def.id, None)),
-            Some(kind) => match value::read(def, &ruleset.currency, kind) {
+            Some(kind) => match value_of(at, def, &ruleset.currency, kind) {
                 Ok(value) => read.push((def.id, Some(value))),
                 Err(why) => reading.wrong(format!("{at}.{name}"), why),
             },
@@ -78,6 +87,14 @@ fn attributes(
         reading.wrong(at, "names an attribute twice");
     }
     read
+}
+
+/// A value of a field; what is stored may come from a file, where all is text.
+fn value_of(at: &str, def: &AttributeDef, currency: &Currency, kind: Kind) -> Result<Value, String> {
+    match at {
+        "attributes" => value::stored((&def.kind, def.range), currency, kind),
+        _ => value::read(def, currency, kind),
+    }
 }
 
 fn unknown(reading: &mut Reading<'_>, at: &str, name: &str) {

@@ -131,7 +131,7 @@ pub fn write(told: Told, outside: &Outside<'_>) -> proto::SubscribeResponse {
 }
 
 fn change(followed: Followed, outside: &Outside<'_>) -> proto::SubscribeResponse {
-    let Followed { sequence, time, customer, kind, content } = followed;
+    let Followed { sequence, time, customer, kind, content, record_keys: _ } = followed;
     let mut message = proto::SubscribeResponse {
         cursor: sequence.to_string(),
         time: Some(timestamp(time)),
@@ -178,5 +178,6 @@ fn decided(winner: &WinnerRecord, names: &Names<'_>) -> proto::DecidedOffer {
         offer: offer_name(names.ruleset, winner.offer),
         channel: channel_name(names.ruleset, winner.channel),
         probability: f64::from(winner.probability),
+        record_key: (names.record)(winner.record),
     }
 }

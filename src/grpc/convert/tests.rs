@@ -74,6 +74,7 @@ fn schema() -> Schema {
             bought: true,
             conversion: true,
             durable: true,
+            client: false,
             fields: Vec::new(),
             open: true,
         }],
@@ -415,6 +416,31 @@ fn every_violation_of_an_upsert_is_named_at_once() {
 }
 
 #[test]
+fn a_time_before_1980_is_refused_of_values_and_consents() {
+    let at = |seconds| Some(crate::grpc::timestamp::Timestamp { seconds, nanos: 0 });
+    let read = |seconds| {
+        let consent = proto::Consent {
+            purpose: proto::ConsentPurpose::Marketing as i32,
+            permission: proto::Permission::Granted as i32,
+            time: at(seconds),
+            ..Default::default()
+        };
+        let wire = proto::UpsertCustomerRequest {
+            identities: vec![email("a@b")],
+            consents: vec![consent],
+            time: at(seconds),
+            ..Default::default()
+        };
+        customer::read_upsert(Reading::new(&ruleset(), &identity), wire).map(|_| ())
+    };
+    assert!(read(315_532_800).is_ok());
+    // 1900, and the day that programs count from
+    for seconds in [-2_208_988_800, 0, 315_532_799] {
+        assert_eq!(fields(read(seconds)).join(" "), "consents[0].time time", "{seconds}");
+    }
+}
+
+#[test]
 fn null_removes_an_attribute() {
     let wire = proto::UpsertCustomerRequest {
         identities: vec![email("a@b")],
@@ -433,6 +459,7 @@ pub(crate) fn answered() -> crate::domain::Decision {
         offer_id: OfferId::of("mug"),
         channel_id: ChannelId::of("web"),
         offer: "mug".into(),
+        record_key: "a-1".into(),
         treatment: "mug/web/en".into(),
         channel: "web".into(),
         language: "en".into(),
@@ -604,6 +631,7 @@ fn an_answer_written_at_once_is_the_one_that_is_encoded() {
     rich.dropped = vec![DroppedInput::Behaviour, DroppedInput::Verified];
     rich.trace.candidates = vec![Verdict {
         offer: "mug".into(),
+        record_key: "a-1".into(),
         channel: Some("web".into()),
         placement: "home_hero".into(),
         stage: Stage::Score,

@@ -42,7 +42,6 @@ pub fn read(mut reading: Reading<'_>, wire: proto::ListTimelineRequest) -> Resul
     let r = &mut reading;
     let identities = r.identities_required("", wire.identities);
     let kinds = if r.fits("kinds", wire.kinds.len(), KINDS_MAX) { wire.kinds } else { Vec::new() };
-    let only_merges = !kinds.is_empty() && kinds.iter().all(|kind| *kind == proto::TimelineKind::Merge as i32);
     let kinds: Vec<_> = kinds.into_iter().enumerate().filter_map(|(at, kind)| read_kind(r, at, kind)).collect();
     let (from, until) = (r.moment("from", wire.from), r.moment("until", wire.until));
     let len_max = match usize::try_from(wire.page_size) {
@@ -54,7 +53,7 @@ pub fn read(mut reading: Reading<'_>, wire: proto::ListTimelineRequest) -> Resul
         }
     };
     let hashes: Vec<u128> = identities.iter().map(|one| one.hash.0).collect();
-    let check = xxh3_64(format!("{hashes:?}{kinds:?}{only_merges}{from:?}{until:?}").as_bytes());
+    let check = xxh3_64(format!("{hashes:?}{kinds:?}{from:?}{until:?}").as_bytes());
     let after = match wire.page_token.as_str() {
         "" => None,
         token => {
@@ -117,8 +116,9 @@ pub fn write(entry: &TimelineEntry, names: &Names<'_>, personal: Personal) -> pr
     let written = match &entry.what {
         TimelineWhat::Event(event) => timeline::entry(event, names, personal).unwrap_or_default(),
         TimelineWhat::Decision(id, winners) => {
-            let offers: Vec<String> = winners.iter().map(|(offer, _)| offer_name(names.ruleset, *offer)).collect();
-            let channel = winners.first().map(|(_, channel)| channel_name(names.ruleset, *channel));
+            let offers: Vec<String> = winners.iter().map(|(offer, ..)| offer_name(names.ruleset, *offer)).collect();
+            let channel = winners.first().map(|(_, channel, _)| channel_name(names.ruleset, *channel));
+            let record = winners.first().map(|(.., record)| (names.record)(*record));
             proto::TimelineEntry {
                 kind: proto::TimelineKind::Decision as i32,
                 r#type: "decision".to_owned(),
@@ -126,6 +126,7 @@ pub fn write(entry: &TimelineEntry, names: &Names<'_>, personal: Personal) -> pr
                 offer: offers.first().cloned().unwrap_or_default(),
                 decision_id: id.to_string(),
                 items: offers.into_iter().skip(1).collect(),
+                record_key: record.unwrap_or_default(),
                 ..proto::TimelineEntry::default()
             }
         }

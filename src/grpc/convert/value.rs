@@ -21,6 +21,39 @@ pub const SET_LEN_MAX: usize = 64;
 /// Whole numbers up to this are exact in JSON.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// A JSON value as a stored attribute or field wants it, also one that is written
+/// as text, as files have it: `12`, `true`, `12.50`. Null is the caller's matter.
+///
+/// # Errors
+/// What is wrong and what to give instead.
+pub fn stored(
+    (wanted, range): (&AttributeType, Option<(f64, f64)>),
+    currency: &Currency,
+    kind: Kind,
+) -> Result<Value, String> {
+    let value = match &kind {
+        Kind::StringValue(text) => written(wanted, currency, text.trim()),
+        _ => None,
+    };
+    let value = value.map_or_else(|| typed(wanted, currency, kind), Ok)?;
+    within(range, currency, &value)?;
+    Ok(value)
+}
+
+/// A value that is written as text; `None` for types that are texts, and for
+/// another text.
+fn written(wanted: &AttributeType, currency: &Currency, text: &str) -> Option<Value> {
+    match wanted {
+        AttributeType::Bool => text.to_ascii_lowercase().parse().ok().map(Value::Bool),
+        AttributeType::Int => {
+            text.parse().ok().filter(|value: &i64| value.unsigned_abs() <= EXACT_MAX as u64).map(Value::Int)
+        }
+        AttributeType::Double => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Double),
+        AttributeType::Money => currency.parse(text).map(Value::Money),
+        _ => None,
+    }
+}
+
 /// A JSON value as the attribute's type wants it. Null is the caller's matter.
 ///
 /// # Errors
@@ -81,7 +114,11 @@ fn kind_name(kind: &Kind) -> &'static str {
 /// # Errors
 /// It does not.
 pub fn in_range(def: &AttributeDef, currency: &Currency, value: &Value) -> Result<(), String> {
-    let Some((least, most)) = def.range else { return Ok(()) };
+    within(def.range, currency, value)
+}
+
+fn within(range: Option<(f64, f64)>, currency: &Currency, value: &Value) -> Result<(), String> {
+    let Some((least, most)) = range else { return Ok(()) };
     let (number, shown) = match value {
         Value::Int(v) => (*v as f64, [least, most]),
         Value::Double(v) => (*v, [least, most]),

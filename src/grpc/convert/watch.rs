@@ -11,22 +11,23 @@ use super::{
     customer::{self, Names, channel_name, offer_name},
     decision, event,
     reading::{money, timestamp},
+    timeline::{Personal, noted},
 };
 
 /// A change on the wire.
-pub fn write(watched: &Watched, names: &Names<'_>) -> proto::WatchCustomerResponse {
+pub fn write(watched: &Watched, names: &Names<'_>, personal: Personal) -> proto::WatchCustomerResponse {
     proto::WatchCustomerResponse {
         customer: Some(customer::write(&watched.view, names)),
-        happenings: watched.events.iter().filter_map(|event| happening(event, names)).collect(),
+        happenings: watched.events.iter().filter_map(|event| happening(event, names, personal)).collect(),
         missed: watched.missed,
     }
 }
 
 /// An event on the wire; `None` for one that only counts for the lift.
-fn happening(event: &Event, names: &Names<'_>) -> Option<proto::Happening> {
+fn happening(event: &Event, names: &Names<'_>, personal: Personal) -> Option<proto::Happening> {
     use proto::happening::Kind;
     let kind = match &event.kind {
-        EventKind::Outcome { .. } => Kind::Answered(answered(&event.kind, names)?),
+        EventKind::Outcome { .. } => Kind::Answered(answered(&event.kind, names, personal)?),
         EventKind::Customer { .. } => Kind::Did(did(&event.kind, names)?),
         EventKind::Upsert { .. } => Kind::Changed(proto::Changed::Upserted as i32),
         EventKind::DoNotContact { .. } => Kind::Changed(proto::Changed::DoNotContact as i32),
@@ -35,7 +36,7 @@ fn happening(event: &Event, names: &Names<'_>) -> Option<proto::Happening> {
     Some(proto::Happening { time: Some(timestamp(event.at)), kind: Some(kind) })
 }
 
-fn answered(kind: &EventKind, names: &Names<'_>) -> Option<proto::Answered> {
+fn answered(kind: &EventKind, names: &Names<'_>, personal: Personal) -> Option<proto::Answered> {
     let EventKind::Outcome { presentation, outcome, reason, note, agent, call, link, value: _, purpose: _ } = kind
     else {
         return None;
@@ -47,9 +48,10 @@ fn answered(kind: &EventKind, names: &Names<'_>) -> Option<proto::Answered> {
         reason_code: customer::reason_code(names.ruleset, *reason),
         decision_id: presentation.decision.to_string(),
         agent_id: agent.to_string(),
-        note: note.to_string(),
+        note: noted(note, personal),
         call_id: call.to_string(),
         link: link.to_string(),
+        record_key: (names.record)(presentation.record),
     })
 }
 

@@ -99,6 +99,7 @@ fn presentation(out: &mut Fields<'_>, rank: u64, one: &Presentation, shown: Show
         out.encoded(21, &decision::factors(&one.factors));
     }
     one.other_channels.iter().for_each(|other| out.encoded(22, &decision::channel_verdict(other)));
+    out.text(23, &one.record_key);
 }
 
 /// `google.protobuf.Struct`, its fields in order of their names.

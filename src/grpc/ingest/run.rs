@@ -12,8 +12,7 @@ use super::{
     window::{BATCH_EVENTS_MAX, Recorded, Window},
 };
 use crate::{
-    app::Bearer,
-    grpc::{Api, Caller, status, stream::pace::Pace, traffic::Place},
+    grpc::{Api, record::Sender, status, stream::pace::Pace, traffic::Place},
     telemetry::metrics,
 };
 
@@ -139,7 +138,7 @@ impl<S: Source> Run<S> {
             bytes,
             Box::pin(async move {
                 let events = batch.into_iter().map(|taken| taken.event).collect();
-                api.record_each(Caller::Service, Bearer::Service, events).await.0
+                api.record_each(&Sender::default(), events).await.0
             }),
         );
         let window = &mut self.window;

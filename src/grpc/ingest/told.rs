@@ -1,6 +1,8 @@
 //! What a stream is told: how far it is, and what was refused.
 
-use crate::proto::{AckStrength, RecordResult, RecordStatus, RecordStreamResponse, RefusedEvent};
+use std::collections::BTreeMap;
+
+use crate::proto::{AckStrength, RecordResult, RecordStatus, RecordStreamResponse, RefusedEvent, StreamWarning};
 
 use super::{source::Unread, window::Recorded};
 
@@ -8,6 +10,11 @@ use super::{source::Unread, window::Recorded};
 pub const REFUSED_BYTES_MAX: usize = 1 << 20;
 /// What a refusal takes beside its text, bytes.
 const REFUSAL_BYTES: usize = 24;
+
+/// Most notes that are told at once; further ones are counted as one.
+const WARNINGS_MAX: usize = 16;
+/// What further notes are called.
+const OTHER_WARNINGS: &str = "other notes";
 
 /// How far a stream is.
 pub struct Told {
@@ -20,6 +27,8 @@ pub struct Told {
     refused_bytes: usize,
     /// Refusals that are counted only.
     unlisted: u64,
+    /// Notes that are not told yet, and of how many events.
+    warnings: BTreeMap<String, u64>,
     /// The weakest of what was stored.
     ack: Option<AckStrength>,
     news: bool,
@@ -36,6 +45,7 @@ impl Told {
             refused: Vec::new(),
             refused_bytes: 0,
             unlisted: 0,
+            warnings: BTreeMap::new(),
             ack: None,
             news: false,
         }
@@ -57,10 +67,17 @@ impl Told {
                 }
             }
             self.answered += 1;
-            let ack = AckStrength::try_from(result.ack).unwrap_or(AckStrength::Unspecified);
+            let RecordResult { ack, warnings, .. } = result;
+            warnings.into_iter().for_each(|text| self.warn(text));
+            let ack = AckStrength::try_from(ack).unwrap_or(AckStrength::Unspecified);
             self.ack = Some(self.ack.map_or(ack, |weakest| weakest.min(ack)));
         }
         self.news = true;
+    }
+
+    fn warn(&mut self, text: String) {
+        let fits = self.warnings.len() + 1 < WARNINGS_MAX || self.warnings.contains_key(&text);
+        *self.warnings.entry(if fits { text } else { OTHER_WARNINGS.to_owned() }).or_default() += 1;
     }
 
     fn refuse(&mut self, line: u64, result: RecordResult) {
@@ -87,6 +104,7 @@ impl Told {
     pub fn take(&mut self) -> RecordStreamResponse {
         self.news = false;
         self.refused_bytes = 0;
+        let warnings = std::mem::take(&mut self.warnings).into_iter();
         RecordStreamResponse {
             answered: self.answered,
             recorded: self.recorded,
@@ -95,6 +113,7 @@ impl Told {
             ack: self.ack.unwrap_or(AckStrength::Unspecified) as i32,
             problem: None,
             refused_unlisted: std::mem::take(&mut self.unlisted),
+            warnings: warnings.map(|(text, events)| StreamWarning { text, events }).collect(),
         }
     }
 }
@@ -129,6 +148,24 @@ mod tests {
         told.add(Recorded { lines: vec![0], results: vec![result(RecordStatus::Recorded, AckStrength::Disk, "")] });
         let ack = told.take();
         assert_eq!((ack.answered, ack.recorded, ack.refused.len()), (5, 2, 0));
+    }
+
+    #[test]
+    fn notes_are_counted_told_once_and_bounded() {
+        let mut told = Told::new(Unread::Wait);
+        let noted = |text: &str| RecordResult {
+            warnings: vec![text.to_owned()],
+            ..result(RecordStatus::Recorded, AckStrength::Disk, "")
+        };
+        told.add(Recorded { lines: vec![0; 2], results: vec![noted("late"), noted("late")] });
+        let ack = told.take();
+        assert_eq!(ack.warnings, [StreamWarning { text: "late".to_owned(), events: 2 }]);
+        let many: Vec<_> = (0..100).map(|n| noted(&n.to_string())).collect();
+        told.add(Recorded { lines: vec![0; 100], results: many });
+        let ack = told.take();
+        assert_eq!(ack.warnings.len(), WARNINGS_MAX);
+        assert_eq!(ack.warnings.iter().map(|one| one.events).sum::<u64>(), 100);
+        assert!(told.take().warnings.is_empty());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha384};
 
-/// The script, as it is served and as it is read.
+/// The script, as it is served and as it is read. Whatever fails in it, the page
+/// goes on.
 const SCRIPT: &str = include_str!("rapport.js");
 /// Its types.
 const TYPES: &str = include_str!("rapport.d.ts");

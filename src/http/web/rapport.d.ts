@@ -19,6 +19,22 @@ interface Rapport {
    * It never throws.
    */
   conversion(placement: string, value?: RapportMoney): boolean;
+  /**
+   * Tells what the visitor did: `page_view`, `product_view`, `search`,
+   * `basket_updated`, ..., or an event of the rules with `client: true`. Goes
+   * out only while profiling is granted. It never throws.
+   */
+  event(type: string, more?: RapportEvent): Promise<void>;
+}
+
+/** What is said of an event beside its type. */
+interface RapportEvent {
+  /** The channel, as declared in the rules. */
+  channel?: string;
+  /** Items viewed or in the basket: ids of the catalogue. At most 20. */
+  items?: { item: string; quantity?: number }[];
+  /** The event's fields. At most 2 KiB as JSON. */
+  data?: Record<string, unknown>;
 }
 
 type RapportPermission = boolean | 'granted' | 'denied';

@@ -1,4 +1,3 @@
-// Whatever fails, the page goes on.
 (() => {
   const HIDDEN_MS = 240, SEEN_MS = 1000, SEND_MS = 300;
   const script = document.currentScript;
@@ -18,7 +17,6 @@
   const post = (path, body) => fetch(url(path), { method: 'POST', body, keepalive: true });
 
   const granted = () => consent.profiling === 'PERMISSION_GRANTED';
-  const kept = () => /\brapport_visitor=([^;]+)/.exec(document.cookie)?.[1];
   const keep = (value = '') => attempt(() => {
     document.cookie = `rapport_visitor=${value}; Max-Age=${value ? 34560000 : 0}; Path=/; SameSite=Lax` + (/^https/.test(origin) ? '; Secure' : '');
   });
@@ -39,13 +37,13 @@
       const value = Object(given) === given ? given[name] : given;
       if (value != null) consent[name] = 'PERMISSION_' + (/^(true|granted)$/.test(value) ? 'GRANTED' : 'DENIED');
     }
-    if (granted()) keep(visitorId = options.visitor || kept() || visitorId);
+    if (granted()) keep(visitorId = options.visitor || /\brapport_visitor=([^;]+)/.exec(document.cookie)?.[1] || visitorId);
     else if (consent.profiling) forget(before);
   });
 
-  const add = (waiting, visitorId, events) => waiting.set(visitorId, [...(waiting.get(visitorId) || []), ...events].slice(0, 100));
+  const add = (waiting, visitorId, events) => waiting.set(visitorId, (waiting.get(visitorId) || []).concat(events).slice(0, 100));
   const flush = () => queue.forEach((events, visitorId, waiting) => {
-    const body = JSON.stringify({ events, visitorId });
+    const body = JSON.stringify({ events, visitorId, pageConsent: consent });
     waiting.delete(visitorId);
     if (!('keepalive' in Request.prototype)) return navigator.sendBeacon(url('events'), body);
     sending = post('events', body).then(({ status }) => {
@@ -61,7 +59,7 @@
     slot.visitorId ||= visitorId;
     if (!presentationToken || sent.has(type + presentationToken)) return;
     sent.add(type + presentationToken);
-    add(queue, slot.visitorId, [{ outcome: { presentationToken, type: 'OUTCOME_TYPE_' + type, ...more } }]);
+    add(queue, slot.visitorId, { outcome: { presentationToken, type: 'OUTCOME_TYPE_' + type, ...more } });
     setTimeout(flush, SEND_MS);
   };
   const observer = new IntersectionObserver((entries) => {
@@ -220,7 +218,7 @@
     slots.forEach((slot) => watch(slot, slot.token));
   });
   addEventListener('resize', () => {
-    if (width !== innerWidth) slots.forEach(({ element: { style } }) => Object.assign(style, { width: '', height: '' }));
+    if (width !== innerWidth) slots.forEach(({ element: { style } }) => (style.width = style.height = ''));
     width = innerWidth;
   });
   const ready = (async () => {
@@ -230,6 +228,10 @@
   window.rapport = {
     ready,
     refresh: () => ready.then(ask),
+    event: (type, more) => ready.then(() => attempt(() => {
+      if (granted()) add(queue, visitorId, JSON.parse(JSON.stringify({ eventId: '' + Math.random(), customer: { type, ...more } })));
+      setTimeout(flush, SEND_MS);
+    })),
     consent: setConsent,
     forget: () => attempt(() => {
       flush();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     domain::{
         AttrId, Currency,
+        profile::RECORDS_MAX,
         schema::{FieldDef, RecordListDef},
     },
     rules::{
@@ -69,5 +70,23 @@ pub fn records(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) 
         all.push((list.id_mark, behavioural, def));
     }
     check_hashes(report, Noun::Records, marks);
+    check_room(report, &all);
     all
+}
+
+/// Checks that a person who has the most of every list has room for it, so that
+/// nothing is ever dropped.
+fn check_room(report: &mut Report<'_>, lists: &[(Mark, bool, RecordListDef)]) {
+    let mut sum = 0;
+    for (mark, _, list) in lists {
+        sum += usize::from(list.max);
+        if sum > RECORDS_MAX {
+            let why = format!(
+                "the lists up to `{}` may hold {sum} records of one person, and at most {RECORDS_MAX} are kept: lower \
+                 `max` of some",
+                list.name
+            );
+            return report.error(*mark, why);
+        }
+    }
 }

@@ -27,8 +27,9 @@ const COUNT_MAX: i64 = crate::domain::profile::INTERACTIONS_MAX as i64;
 pub const PURPOSES: [(&str, Purpose); 2] = [("marketing", Purpose::Marketing), ("service", Purpose::Service)];
 
 /// Names of the scopes.
-pub const SCOPES: [(&str, Scope); 5] = [
+pub const SCOPES: [(&str, Scope); 6] = [
     ("offer", Scope::Offer),
+    ("record", Scope::Record),
     ("group", Scope::Group),
     ("issue", Scope::Issue),
     ("channel", Scope::Channel),
@@ -54,7 +55,9 @@ pub fn limit(
     names: &LimitNames<'_>,
 ) -> Limit {
     let of_policies = offer.is_none();
-    let scope = if of_policies { fields.get("scope").and_then(|node| report.one_of(node, &SCOPES)) } else { None };
+    // An offer's own limits speak of the offer, or of its records.
+    let scopes = if of_policies { &SCOPES[..] } else { &SCOPES[..2] };
+    let scope = fields.get("scope").and_then(|node| report.one_of(node, scopes));
     let purpose =
         if of_policies { fields.get("purpose").and_then(|node| report.one_of(node, &PURPOSES)) } else { None };
     let group = if of_policies { fields.get("group").and_then(|node| names.groups.read(report, node)) } else { None };

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{GroupSlot, IssueSlot, OfferId, OfferSlot, PlacementSlot, Purpose, Timestamp},
+    domain::{AttributeSource, GroupSlot, IssueSlot, OfferId, OfferSlot, PlacementSlot, Purpose, Schema, Timestamp},
     rules::{
-        Channel, Escape, Issue, Limit, Number, Offer, OfferReachLimits, Placement, Suppression, Template,
+        Channel, EACH_MAX, Each, Escape, Issue, Limit, Number, Offer, OfferReachLimits, Placement, Repeat, Suppression,
+        Template,
         condition::ParsedTexts,
         keys_offers::{LABELS, OFFER, SCHEDULE},
         lint::LINTS,
@@ -23,7 +24,7 @@ use super::{
     limits::{LimitNames, PURPOSES, budget, offer_limits, suppressions},
     reach,
     schema::assurance,
-    texts::Texts,
+    texts::{OfferTexts, Texts},
     treatments,
 };
 
@@ -227,11 +228,13 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
     }
     let name = fields.get("name").and_then(|node| report.label(node)).unwrap_or_else(|| declared.id.clone());
     let (lever, floor) = weights(report, fields, env.issues.get(issue.index()));
-    let treatments = treatments::read(report, declared, &placements, env);
-    let mut condition = |name| fields.get(name).and_then(|node| env.texts.condition(report, node));
+    let each = each(report, fields, env.texts.schema());
+    let texts = env.texts.of_offer(each.map(|each| each.list));
+    let treatments = treatments::read(report, declared, (&placements, texts), env);
+    let mut condition = |name| fields.get(name).and_then(|node| texts.condition(report, node));
     let (eligibility, applicability) = (condition("eligibility"), condition("applicability"));
     let suitability = condition("suitability");
-    let mut number = |name| fields.get(name).and_then(|node| env.texts.number(report, node));
+    let mut number = |name| fields.get(name).and_then(|node| texts.number(report, node));
     let (value, context_weight) = (number("value"), number("context_weight"));
     let words = [("exempt", true), ("included", false)];
     let verified = assurance(report, fields);
@@ -244,6 +247,7 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
         purpose,
         issue,
         group: group.unwrap_or(GroupSlot(0)),
+        each,
         paused: report.flag(fields.get("paused"), false),
         schedule: fields.get("schedule").map(|node| schedule(report, node)).unwrap_or_default(),
         eligibility: eligibility.map(Arc::new),
@@ -262,7 +266,7 @@ fn offer(report: &mut Report<'_>, slot: OfferSlot, declared: &Declared<'_>, env:
         attribution_us: fields.get("attribution").and_then(|node| report.duration(node)),
         holdout_exempt: exempt || purpose == Purpose::Service,
         treatments,
-        reasons: fields.get("reason").map(|node| reasons(report, node, env.texts)).unwrap_or_default(),
+        reasons: fields.get("reason").map(|node| reasons(report, node, texts)).unwrap_or_default(),
         reach: fields.get("reach").map(|node| reach::of_offer(report, node)),
         labels: fields.get("labels").map(|node| labels(report, node)).unwrap_or_default(),
         allowed_lints: fields.get("allow_lint").map(|node| allowed(report, node)).unwrap_or_default(),
@@ -275,6 +279,36 @@ fn allowed(report: &mut Report<'_>, node: &Node) -> Vec<&'static str> {
     let words = LINTS.map(|lint| (lint.code, lint.code));
     let nodes = report.list(node).unwrap_or_default();
     nodes.iter().filter_map(|node| report.one_of(node, &words)).collect()
+}
+
+/// For which records it is proposed: `p.LIST`.
+fn each(report: &mut Report<'_>, fields: &Fields<'_>, schema: &Schema) -> Option<Each> {
+    let repeat = fields.get("repeat");
+    let may_repeat = report.flag(repeat, false);
+    let Some(node) = fields.get("for_each") else {
+        if let Some(repeat) = repeat {
+            report.error(repeat.mark, "only an offer with `for_each` can repeat: leave `repeat` out");
+        }
+        return None;
+    };
+    let text = report.text(node)?;
+    let slot = schema.by_name.get(&**text).copied();
+    let def = slot.and_then(|slot| schema.attributes.get(slot.index()));
+    if let Some(def) = def
+        && let AttributeSource::Records(list) = def.source
+    {
+        let declared = schema.records.iter().find(|known| known.id == list);
+        let max = declared.map_or(EACH_MAX, |list| list.max);
+        let repeat = if may_repeat { Repeat::ByRecord } else { Repeat::Never };
+        return Some(Each { list, keys: def.slot, max, repeat });
+    }
+    if def.is_some() || report.knows_all(Noun::Records) {
+        let lists: Vec<String> = schema.records.iter().map(|list| format!("p.{}", list.name)).collect();
+        let hint = report.did_you_mean(text, lists.iter().map(|list| &**list));
+        let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+        report.error(node.mark, format!("`{shown}` is no list of records, write `p.` and a list of `records`{hint}"));
+    }
+    None
 }
 
 /// The lever multiplied with the issue's; the larger of both floors.
@@ -316,7 +350,7 @@ fn schedule(report: &mut Report<'_>, node: &Node) -> (Option<Timestamp>, Option<
     (from, until)
 }
 
-fn reasons(report: &mut Report<'_>, node: &Node, texts: &Texts<'_>) -> Vec<(Arc<str>, Template)> {
+fn reasons(report: &mut Report<'_>, node: &Node, texts: OfferTexts<'_>) -> Vec<(Arc<str>, Template)> {
     let mut reasons = Vec::new();
     for (key, value) in report.entries(node).unwrap_or_default() {
         let language = report.language(key.mark, &key.text);

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         AttrId, ChannelId, Consent, ConsentPurpose, CustomerKey, DecisionId, Event, EventId, EventKind, EventStat,
         EventTypeId, Interaction, ItemId, ItemLine, ItemTouch, OutcomeSet, OutcomeType, Profile, ReasonCode,
-        RecordChange, StoredAttribute, StoredRecord, Timestamp, Value, profile, stable_hash64,
+        RecordChange, RecordRef, StoredAttribute, StoredRecord, Timestamp, Value, profile, stable_hash64,
     },
     rules::{
         keys_scenarios::{CONSENT, INTERACTION, PAST_EVENT, PROFILE, PROFILE_RECORD},
@@ -251,12 +251,22 @@ fn interaction(
         }
         reasons.read(report, node)
     });
-    let at = at?;
+    let each = offer.and_then(|id| env.ruleset.offer(*env.ruleset.offer_slots.get(&id)?).each);
+    let record = fields.get("record").and_then(|node| match (each, report.label(node)) {
+        (Some(each), Some(key)) => Some(RecordRef::of(each.list, &key)),
+        (None, Some(_)) => {
+            report.error(node.mark, "only an offer with `for_each` speaks of a record: leave `record` out");
+            None
+        }
+        (_, None) => None,
+    });
+    let (at, record) = (at?, record.unwrap_or_default());
     let answer = |outcome: OutcomeType| {
         outcome.is_positive()
             || matches!(outcome, OutcomeType::Decline | OutcomeType::Dismiss | OutcomeType::Unsubscribe)
     };
     Some(Interaction {
+        record,
         decision: DecisionId::new(at.millis().unsigned_abs(), number as u128),
         offer: offer?,
         channel: channel?,

@@ -66,6 +66,9 @@ pub fn read(
     for (mark, behavioural, list) in &lists {
         found.extend(record_keys(report, &found, (*mark, *behavioural, list)));
     }
+    for (mark, behavioural, list) in &lists {
+        found.extend(record_fields(*behavioural, list).into_iter().map(|def| (*mark, def)));
+    }
     let records = lists.into_iter().map(|(_, _, list)| list).collect();
     if let Some((mark, _)) = found.get(ATTRIBUTES_MAX) {
         report.error(*mark, format!("there are {} attributes, at most {ATTRIBUTES_MAX} are allowed", found.len()));
@@ -103,6 +106,34 @@ fn record_keys(
     Some((mark, def))
 }
 
+/// What is read of one record of a list. A field `key` stands above the record's
+/// own key.
+fn record_fields(behavioural: bool, list: &RecordListDef) -> Vec<AttributeDef> {
+    let def = |name: &Arc<str>, (kind, range, pii), source| AttributeDef {
+        slot: AttrSlot(0),
+        id: AttrId::of(name),
+        name: name.clone(),
+        full_name: format!("r.{name}").into(),
+        kind,
+        source,
+        default: None,
+        range,
+        pii,
+        behavioural,
+        client: false,
+        verified: false,
+    };
+    let field = |field: &FieldDef| {
+        let source = AttributeSource::RecordField(list.id, field.id);
+        def(&field.name, (field.kind.clone(), field.range, field.pii), source)
+    };
+    let mut all: Vec<AttributeDef> = list.fields.iter().map(field).collect();
+    if all.iter().all(|field| &*field.name != "key") {
+        all.push(def(&"key".into(), (AttributeType::Text, None, false), AttributeSource::RecordKey(list.id)));
+    }
+    all
+}
+
 /// Gives slots in order of the full names.
 fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
     attributes.sort_by(|a, b| a.full_name.cmp(&b.full_name));
@@ -114,7 +145,9 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
         if def.verified {
             schema.verified.push(def.slot);
         }
-        by_name.insert(def.full_name.clone(), def.slot);
+        if !def.source.is_of_record() {
+            by_name.insert(def.full_name.clone(), def.slot);
+        }
         match def.source {
             AttributeSource::Stored => schema.stored.push((def.id, def.slot)),
             AttributeSource::Context => schema.context.push((def.id, def.slot)),
@@ -123,6 +156,7 @@ fn arrange(mut attributes: Vec<AttributeDef>) -> Schema {
                 schema.reads_slots |= matches!(how, Trait::Series(_) | Trait::Model(_));
             }
             AttributeSource::Records(_) => schema.record_keys.push(def.slot),
+            AttributeSource::RecordKey(_) | AttributeSource::RecordField(..) => schema.record_fields.push(def.slot),
         }
     }
     schema.stored.sort_by_key(|entry| entry.0);
@@ -140,42 +174,57 @@ fn events(report: &mut Report<'_>, top: &TopLevel<'_>, currency: Currency) -> Ve
         let list = declared.fields.get("fields");
         let mut fields = list.map_or_else(Vec::new, |node| fields::read(report, node, (&EVENT_FIELD, currency)));
         let of = ["bought", "conversion", "durable", "open"].map(|key| declared.fields.get(key));
+        let client = declared.fields.get("client");
         if let Some((_, known)) = all.iter_mut().find(|(mark, def)| def.id == id && *mark == Mark::default()) {
-            add_fields(report, known, (fields, list.filter(|_| of.iter().all(Option::is_none))), declared.id_mark);
+            let more = (fields, list, client);
+            if (list.is_none() && client.is_none()) || of.iter().any(Option::is_some) {
+                let why = "is built in: leave it out, or add only `fields` or `client` to it";
+                report.error(declared.id_mark, format!("the event `{}` {why}", known.name));
+            } else {
+                add_to(report, known, more);
+            }
             continue;
         }
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         let [bought, conversion, durable] = [of[0], of[1], of[2]].map(|node| report.flag(node, false));
         let open = report.flag(of[3], fields.is_empty());
-        all.push((
-            declared.id_mark,
-            EventDef { id, name: declared.id.clone(), bought, conversion, durable, fields, open },
-        ));
+        let name = declared.id.clone();
+        let mut def = EventDef { id, name, bought, conversion, durable, client: false, fields, open };
+        def.client = said_by_pages(report, &def, client);
+        all.push((declared.id_mark, def));
     }
     check_hashes(report, Noun::Event, all.iter().map(|(mark, def)| (def.id, def.name.clone(), *mark)));
     all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     all.into_iter().map(|(_, def)| def).collect()
 }
 
-/// Adds fields to a built-in event: nothing else of it can be said.
-fn add_fields(
+/// Adds to a built-in event what can be said of it.
+fn add_to(
     report: &mut Report<'_>,
     known: &mut EventDef,
-    (fields, list): (Vec<FieldDef>, Option<&Node>),
-    mark: Mark,
+    (fields, list, client): (Vec<FieldDef>, Option<&Node>, Option<&Node>),
 ) {
-    let Some(list) = list else {
-        let name = &known.name;
-        report.error(mark, format!("the event `{name}` is built in: leave it out, or add only `fields` to it"));
-        return;
-    };
+    known.client = said_by_pages(report, known, client);
     for field in fields {
         if known.fields.iter().any(|had| had.id == field.id) {
-            report.error(list.mark, format!("the event `{}` has the field `{}` already", known.name, field.name));
+            let mark = list.map_or(Mark::default(), |list| list.mark);
+            report.error(mark, format!("the event `{}` has the field `{}` already", known.name, field.name));
         } else {
             known.fields.push(field);
         }
     }
+}
+
+/// Whether browsers may send an event. Everybody can read the key of a page:
+/// revenue and lift are not made of what anybody may say.
+fn said_by_pages(report: &mut Report<'_>, event: &EventDef, node: Option<&Node>) -> bool {
+    let client = report.flag(node, event.client);
+    if let Some(node) = node.filter(|_| client && (event.bought || event.conversion)) {
+        let why = "is bought or a conversion: a browser may not send it, leave out `client`";
+        report.error(node.mark, format!("the event `{}` {why}", event.name));
+        return false;
+    }
+    client
 }
 
 fn attributes(

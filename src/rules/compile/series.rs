@@ -211,10 +211,21 @@ impl<'s> SeriesReader<'s> {
         let event = fields.get("event").and_then(|node| names.read(report, node));
         let unless = fields.get("unless").and_then(|node| names.read(report, node));
         let after = fields.get("after").and_then(|node| report.duration(node));
+        let within_us = match fields.get("within") {
+            Some(node) => {
+                let within_us = report.duration(node)?;
+                if after.is_some_and(|after_us| within_us <= after_us) {
+                    report.error(node.mark, "`within` is not longer than `after`: nothing would ever be left alone");
+                    return None;
+                }
+                within_us
+            }
+            None => i64::MAX,
+        };
         let (event, unless, after_us) = (event?, unless?, after?);
         let series = self.moments(report, event, fields.get("where"));
         let unless = self.moments(report, unless, fields.get("unless_where"))?;
-        Some(truth(series?, Aggregate::Abandoned { unless, after_us }))
+        Some(truth(series?, Aggregate::Abandoned { unless, after_us, within_us }))
     }
 
     fn moments(&mut self, report: &mut Report<'_>, event: EventTypeId, filter: Option<&Node>) -> Option<SeriesId> {
@@ -240,7 +251,8 @@ impl<'s> SeriesReader<'s> {
         let (currency, lost) = (self.currency, self.lost);
         let no_texts = std::mem::take(&mut self.no_texts);
         let schema = &self.feeds_of(wanted.event).schema;
-        let env = CompileEnv { schema, currency, segments: &no_texts, macros: &no_texts, parsed: None, lost };
+        let env =
+            CompileEnv { each: None, schema, currency, segments: &no_texts, macros: &no_texts, parsed: None, lost };
         let filter = wanted.filter.map(|node| condition(report, node, &env));
         let field = wanted.of.and_then(|slot| schema.attributes.get(slot.index()));
         let field = field.map_or_else(String::new, |def| def.name.to_string());

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    domain::{Currency, Schema},
+    domain::{AttrId, Currency, Schema},
     rules::{
         CompileEnv, Condition, Escape, Expression, Number, Segment, SegmentSource, Template, TemplateEnv,
         compile_env::Lost,
@@ -55,6 +55,14 @@ pub struct Texts<'s> {
     lost: Lost,
 }
 
+/// The same for the texts of one offer, which may read a record.
+#[derive(Clone, Copy, Debug)]
+pub struct OfferTexts<'t> {
+    texts: &'t Texts<'t>,
+    /// The list of the record, if any.
+    each: Option<AttrId>,
+}
+
 impl<'s> Texts<'s> {
     /// Reads the segments and macros, and compiles each.
     pub fn read(
@@ -78,7 +86,7 @@ impl<'s> Texts<'s> {
     fn check(&self, report: &mut Report<'_>, node: &Node) {
         let Some(text) = self.checked(report, node, CONDITION_BYTES_MAX) else { return };
         let origin = report.origin(node);
-        if let Err(errors) = Expression::check(text, &origin, &self.env()) {
+        if let Err(errors) = Expression::check(text, &origin, &self.env(None)) {
             report.extend(errors);
         }
     }
@@ -100,9 +108,20 @@ impl<'s> Texts<'s> {
         }
     }
 
-    fn env(&self) -> CompileEnv<'_> {
+    /// For the texts of an offer that may read a record of a list.
+    pub fn of_offer(&self, each: Option<AttrId>) -> OfferTexts<'_> {
+        OfferTexts { texts: self, each }
+    }
+
+    /// The attributes.
+    pub fn schema(&self) -> &Schema {
+        self.schema
+    }
+
+    fn env(&self, each: Option<AttrId>) -> CompileEnv<'_> {
         CompileEnv {
             schema: self.schema,
+            each,
             currency: self.currency,
             segments: &self.segments,
             macros: &self.macros,
@@ -111,40 +130,9 @@ impl<'s> Texts<'s> {
         }
     }
 
-    /// A condition.
+    /// A condition that reads no record.
     pub fn condition(&self, report: &mut Report<'_>, node: &Node) -> Option<Condition> {
-        let text = self.checked(report, node, CONDITION_BYTES_MAX)?;
-        let origin = report.origin(node);
-        let compiled = Condition::compile(text, &origin, &self.env());
-        compiled.map_err(|errors| report.extend(errors)).ok()
-    }
-
-    /// A number of at least 0: a constant or an expression.
-    pub fn number(&self, report: &mut Report<'_>, node: &Node) -> Option<Number> {
-        if matches!(node.kind, Kind::Int(_) | Kind::Float(_)) {
-            return report.number(node, 0.0..=f64::MAX).map(Number::Constant);
-        }
-        if !matches!(node.kind, Kind::Text(_)) {
-            return report.expected(node, "a number or an expression");
-        }
-        let text = self.checked(report, node, CONDITION_BYTES_MAX)?;
-        let origin = report.origin(node);
-        let compiled = Number::compile(text, &origin, &self.env());
-        compiled.map_err(|errors| report.extend(errors)).ok()
-    }
-
-    /// A template that may name these links.
-    pub fn template(
-        &self,
-        report: &mut Report<'_>,
-        node: &Node,
-        (escape, links): (Escape, &[Arc<str>]),
-    ) -> Option<Template> {
-        let text = self.checked(report, node, TEMPLATE_BYTES_MAX)?;
-        let origin = report.origin(node);
-        let env = TemplateEnv { schema: self.schema, links, currency: self.currency, lost: self.lost };
-        let compiled = Template::compile(text, &origin, escape, &env);
-        compiled.map_err(|errors| report.extend(errors)).ok()
+        self.of_offer(None).condition(report, node)
     }
 
     fn checked<'n>(&self, report: &mut Report<'_>, node: &'n Node, bytes_max: usize) -> Option<&'n Arc<str>> {
@@ -159,5 +147,44 @@ impl<'s> Texts<'s> {
         }
         // Once no mistake is kept any more, nothing is gained by looking for more.
         (!report.is_full()).then_some(text)
+    }
+}
+
+impl OfferTexts<'_> {
+    /// A condition.
+    pub fn condition(&self, report: &mut Report<'_>, node: &Node) -> Option<Condition> {
+        let text = self.texts.checked(report, node, CONDITION_BYTES_MAX)?;
+        let origin = report.origin(node);
+        let compiled = Condition::compile(text, &origin, &self.texts.env(self.each));
+        compiled.map_err(|errors| report.extend(errors)).ok()
+    }
+
+    /// A number of at least 0: a constant or an expression.
+    pub fn number(&self, report: &mut Report<'_>, node: &Node) -> Option<Number> {
+        if matches!(node.kind, Kind::Int(_) | Kind::Float(_)) {
+            return report.number(node, 0.0..=f64::MAX).map(Number::Constant);
+        }
+        if !matches!(node.kind, Kind::Text(_)) {
+            return report.expected(node, "a number or an expression");
+        }
+        let text = self.texts.checked(report, node, CONDITION_BYTES_MAX)?;
+        let origin = report.origin(node);
+        let compiled = Number::compile(text, &origin, &self.texts.env(self.each));
+        compiled.map_err(|errors| report.extend(errors)).ok()
+    }
+
+    /// A template that may name these links.
+    pub fn template(
+        &self,
+        report: &mut Report<'_>,
+        node: &Node,
+        (escape, links): (Escape, &[Arc<str>]),
+    ) -> Option<Template> {
+        let text = self.texts.checked(report, node, TEMPLATE_BYTES_MAX)?;
+        let origin = report.origin(node);
+        let Texts { schema, currency, lost, .. } = *self.texts;
+        let env = TemplateEnv { schema, each: self.each, links, currency, lost };
+        let compiled = Template::compile(text, &origin, escape, &env);
+        compiled.map_err(|errors| report.extend(errors)).ok()
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{channels::part_name, declare::Declared, offers::OfferEnv, placements::kind_name};
+use super::{channels::part_name, declare::Declared, offers::OfferEnv, placements::kind_name, texts::OfferTexts};
 
 /// Most links of a treatment.
 const LINKS_MAX: usize = 32;
@@ -25,13 +25,14 @@ struct Place<'a> {
     offer: &'a str,
     channel: &'a Channel,
     placements: &'a [PlacementSlot],
+    texts: OfferTexts<'a>,
 }
 
 /// Reads the treatments of an offer, sorted by (channel, language).
 pub fn read(
     report: &mut Report<'_>,
     declared: &Declared<'_>,
-    placements: &[PlacementSlot],
+    (placements, texts): (&[PlacementSlot], OfferTexts<'_>),
     env: &OfferEnv<'_>,
 ) -> Vec<Treatment> {
     let mut treatments = Vec::new();
@@ -45,7 +46,7 @@ pub fn read(
         let Some(slot) = env.names.channels.resolve(report, key.mark, &key.text) else { continue };
         let Some(channel) = env.channels.get(slot.index()) else { continue };
         channels.push(slot);
-        let place = Place { offer: &declared.id, channel, placements };
+        let place = Place { offer: &declared.id, channel, placements, texts };
         languages(report, (key, value), &place, env, &mut treatments);
     }
     for slot in placements {
@@ -104,7 +105,7 @@ fn treatment(
     }
     let escape = place.channel.escape;
     let mut part = |part: MessagePart, escape: Escape| {
-        fields.get(part_name(part)).and_then(|node| env.texts.template(report, node, (escape, &names)))
+        fields.get(part_name(part)).and_then(|node| place.texts.template(report, node, (escape, &names)))
     };
     let subject = part(MessagePart::Subject, escape);
     let text = part(MessagePart::Text, escape);
@@ -150,7 +151,7 @@ fn data(
     let mut data: Vec<(Arc<str>, DataTemplate)> = Vec::new();
     for (key, value) in entries {
         let Some(field) = field(report, key, place, env) else { continue };
-        if let Some(template) = data_template(report, value, (field, links), env) {
+        if let Some(template) = data_template(report, value, (field, links), place.texts) {
             data.push((key.text.clone(), template));
         }
     }
@@ -199,7 +200,7 @@ fn data_template(
     report: &mut Report<'_>,
     node: &Node,
     (field, links): (&DataField, &[Arc<str>]),
-    env: &OfferEnv<'_>,
+    texts: OfferTexts<'_>,
 ) -> Option<DataTemplate> {
     match (&node.kind, field.kind) {
         (Kind::Text(text), DataKind::Url) if text.starts_with(LINK_PREFIX) => {
@@ -219,7 +220,7 @@ fn data_template(
             "an absolute URL whose host is fixed, like `https://shop.example/{{ .. }}`, or `link:NAME`",
         ),
         (Kind::Text(_), DataKind::Text | DataKind::Url) => {
-            env.texts.template(report, node, (Escape::None, links)).map(DataTemplate::Text)
+            texts.template(report, node, (Escape::None, links)).map(DataTemplate::Text)
         }
         (Kind::Int(value), DataKind::Number) => Some(DataTemplate::Constant(Value::Int(*value))),
         (Kind::Float(value), DataKind::Number) => Some(DataTemplate::Constant(Value::Double(*value))),

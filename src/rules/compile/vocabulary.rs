@@ -57,6 +57,7 @@ impl Vocabulary {
     /// What expressions are compiled against.
     pub fn env(&self) -> CompileEnv<'_> {
         CompileEnv {
+            each: None,
             schema: &self.schema,
             currency: self.currency,
             segments: &self.segments,

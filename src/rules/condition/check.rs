@@ -5,7 +5,7 @@ use std::{cell::OnceCell, collections::BTreeSet, ops::Range, sync::Arc};
 use super::{
     literals,
     moment::accessor,
-    names,
+    names::{self, RECORD},
     parsed::{self, ParsedText},
     scan::Mistake,
     syntax::{Ask, Kind, Operator, Syntax},
@@ -382,10 +382,13 @@ impl<'c, 'a> Checker<'c, 'a> {
                 return self.fail(syntax.span.clone(), message);
             }
         };
-        let slot = schema.by_name.get(format!("{root}.{name}").as_str()).copied();
+        let slot = match self.shared.env.each.filter(|_| root == RECORD) {
+            Some(list) => schema.record_slot(list, name),
+            None => schema.by_name.get(format!("{root}.{name}").as_str()).copied(),
+        };
         let Some(def) = slot.and_then(|slot| schema.attributes.get(slot.index())) else {
             let message = names::unknown_attribute(root, name, self.shared.env);
-            let lost = self.shared.env.lost.attributes && matches!(root.as_str(), "p" | "ctx" | "e");
+            let lost = self.shared.env.lost.attributes && matches!(root.as_str(), "p" | "ctx" | "e" | RECORD);
             return self.unknown(syntax.span.clone(), message, lost);
         };
         self.reads.insert(def.slot);

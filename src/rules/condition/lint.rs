@@ -108,6 +108,7 @@ fn without_facts(leaf: &Leaf) -> Truth {
         profile: &profile,
         request: &request,
         now: Timestamp(0),
+        record: None,
     })
 }
 
@@ -251,6 +252,7 @@ pub(super) fn may_be_missing(schema: &Schema, slot: AttrSlot) -> bool {
     match &def.source {
         AttributeSource::Stored | AttributeSource::Context => true,
         AttributeSource::Trait(computed) => !computed.is_always_known(),
-        AttributeSource::Records(_) => false,
+        AttributeSource::RecordField(..) => true,
+        AttributeSource::Records(_) | AttributeSource::RecordKey(_) => false,
     }
 }

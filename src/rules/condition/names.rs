@@ -3,11 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    domain::{AttributeType, Schema},
+    domain::{AttrId, AttributeType, Schema},
     rules::{CompileEnv, RuleError, SegmentSource, compile_env::did_you_mean},
 };
 
 use super::types::Members;
+
+/// What stands before the point of a field of the record at hand.
+pub(super) const RECORD: &str = "r";
 
 /// Whether what is read is an event: filters of traits.
 fn reads_event(schema: &Schema) -> bool {
@@ -20,7 +23,7 @@ pub(super) fn unknown_name(name: &str, schema: &Schema) -> String {
         let hint = did_you_mean(&format!("e.{name}"), schema.by_name.keys().map(|known| &**known));
         return format!("unknown name `{name}`, fields of the event are `e.NAME`, text stands in quotes{hint}");
     }
-    if matches!(name, "p" | "ctx" | "seg" | "macro") {
+    if matches!(name, "p" | "ctx" | "seg" | "macro" | RECORD) {
         return format!("`{name}` alone has no value, write `{name}.` and a name");
     }
     let full = ["p", "ctx"].map(|root| format!("{root}.{name}"));
@@ -41,6 +44,9 @@ pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) ->
             _ => format!("unknown name `{full}`: a filter reads the event alone, as `e.NAME`{hint}"),
         };
     }
+    if root == RECORD {
+        return unknown_field(name, env.schema, env.each);
+    }
     let hint = || env.parsed.map_or_else(hint, |kept| kept.hint(&full, hint));
     if !matches!(root, "p" | "ctx") {
         let hint = hint();
@@ -56,6 +62,16 @@ pub(super) fn unknown_attribute(root: &str, name: &str, env: &CompileEnv<'_>) ->
         return format!("unknown attribute `{full}`; did you mean `{known}`?");
     }
     format!("unknown attribute `{full}`{}", hint())
+}
+
+/// A field of the record at hand that there is not, or where there is no record.
+pub(in crate::rules) fn unknown_field(name: &str, schema: &Schema, each: Option<AttrId>) -> String {
+    let Some(list) = each else {
+        return format!("`r.{name}` reads a record, and only the texts of an offer with `for_each` have one");
+    };
+    let list_name = schema.records.iter().find(|known| known.id == list).map_or("", |known| &*known.name);
+    let hint = did_you_mean(name, schema.of_record(list).map(|def| &*def.name));
+    format!("a record of `{list_name}` has no field `{name}`{hint}")
 }
 
 /// What a named text is.

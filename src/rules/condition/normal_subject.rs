@@ -322,8 +322,15 @@ mod tests {
             let mut request = Request::default();
             request.context.push((AttrId(0), Value::Timestamp(Timestamp(at))));
             let now = Timestamp(now);
-            let facts =
-                Facts { cells: &cells, derived: &[], schema: &schema, profile: &profile, request: &request, now };
+            let facts = Facts {
+                cells: &cells,
+                derived: &[],
+                schema: &schema,
+                profile: &profile,
+                request: &request,
+                now,
+                record: None,
+            };
             assert_eq!(Subject::Age(AttrSlot(0)).read(&facts), wanted, "{now:?} {at}");
         }
     }

@@ -25,9 +25,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::domain::{Facts, OfferSet, Timestamp};
+use crate::domain::{Facts, OfferSet, OfferSlot, Timestamp};
 
-use super::{Condition, Offer};
+use super::{Condition, Each, Offer};
 use draft::Draft;
 use schedule::Schedules;
 use space::{Buffers, Space};
@@ -61,6 +61,30 @@ pub struct Index {
     /// By [`Policy`].
     spaces: [Space; 3],
     schedules: Schedules,
+    /// Offers that are proposed for each record of a list: none of their
+    /// conditions is in a space.
+    each: Box<[EachRule]>,
+}
+
+/// An offer that is proposed for each record of a list.
+#[derive(Debug)]
+struct EachRule {
+    offer: OfferSlot,
+    each: Each,
+    /// At the index of their [`Policy`].
+    conditions: [Option<Arc<Condition>>; 3],
+}
+
+impl EachRule {
+    /// Whether there is a record of which the condition of this policy is true and
+    /// so are those before it.
+    fn holds(&self, policy: Policy, facts: &Facts<'_>) -> bool {
+        let all = |facts: &Facts<'_>| {
+            let mut conditions = self.conditions[..=policy as usize].iter().flatten();
+            conditions.all(|condition| condition.holds(facts))
+        };
+        self.each.places(facts).any(|at| all(&facts.with_record(Some(at))))
+    }
 }
 
 /// Buffers of one worker, reused from decision to decision. Allocates only when
@@ -80,16 +104,20 @@ impl Index {
             by_policy.iter_mut().zip(rule.conditions).for_each(|(list, condition)| list.push(condition));
         }
         let spaces = by_policy.map(|conditions| draft.space(conditions));
-        Self { subjects: draft.subjects(), spaces, schedules: Schedules::of(&schedules) }
+        Self { subjects: draft.subjects(), spaces, schedules: Schedules::of(&schedules), each: Box::default() }
     }
 
     /// Indexes the offers of a ruleset.
     pub fn of_offers(offers: &[Offer]) -> Self {
+        let conditions =
+            |offer: &Offer| [offer.eligibility.clone(), offer.applicability.clone(), offer.suitability.clone()];
         let rule = |offer: &Offer| Rule {
             schedule: offer.schedule,
-            conditions: [offer.eligibility.clone(), offer.applicability.clone(), offer.suitability.clone()],
+            conditions: if offer.each.is_none() { conditions(offer) } else { Default::default() },
         };
-        Self::of(offers.iter().map(rule).collect())
+        let each =
+            |offer: &Offer| Some(EachRule { offer: offer.slot, each: offer.each?, conditions: conditions(offer) });
+        Self { each: offers.iter().filter_map(each).collect(), ..Self::of(offers.iter().map(rule).collect()) }
     }
 
     /// Makes the buffers ready for one decision: what they hold of the facts of
@@ -104,18 +132,23 @@ impl Index {
     }
 
     /// Keeps in `set` the offers whose condition of this policy is true; an
-    /// offer without that condition stays. Facts must be the same for every
+    /// offer without that condition stays. One that is proposed for each record
+    /// stays while some record passes this condition and those before it. Facts must be the same for every
     /// call since [`Index::begin`]. Allocates nothing in steady state.
     // INVARIANT: the set is for as many offers as the index.
     pub fn keep_true(&self, policy: Policy, facts: &Facts<'_>, buffers: &mut IndexBuffers, set: &mut OfferSet) {
         let space = &self.spaces[policy as usize];
-        if space.conditions.is_empty() {
-            return;
+        if !space.conditions.is_empty() {
+            match set.len() <= space.worth_walking_max() {
+                true => space.walk(facts, set),
+                false => self.look_up(policy, facts, buffers, set),
+            }
         }
-        if set.len() <= space.worth_walking_max() {
-            return space.walk(facts, set);
+        for rule in &self.each {
+            if set.contains(rule.offer) && !rule.holds(policy, facts) {
+                set.remove(rule.offer);
+            }
         }
-        self.look_up(policy, facts, buffers, set);
     }
 
     /// As [`Index::keep_true`], however few offers are asked about.

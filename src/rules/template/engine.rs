@@ -91,6 +91,7 @@ impl Engine {
         Value::from(BTreeMap::from([
             ("p", group("p")),
             ("ctx", group("ctx")),
+            ("r", group("r")),
             ("links", group("links")),
             ("offer", group("offer")),
             ("language", Value::from(scope.language)),

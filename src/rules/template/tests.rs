@@ -75,7 +75,13 @@ impl World {
     }
 
     fn env(&self) -> TemplateEnv<'_> {
-        TemplateEnv { schema: &self.schema, links: &self.links, currency: self.currency, lost: Default::default() }
+        TemplateEnv {
+            each: None,
+            schema: &self.schema,
+            links: &self.links,
+            currency: self.currency,
+            lost: Default::default(),
+        }
     }
 
     fn compile(&self, text: &str, escape: Escape) -> Result<Template, Vec<RuleError>> {
@@ -97,6 +103,7 @@ impl World {
             profile: &profile,
             request: &request,
             now: Timestamp(0),
+            record: None,
         };
         let links = [(Arc::from("shop"), "https://r.example/l/abc?x=1&y=2".to_owned())];
         run(&Scope {

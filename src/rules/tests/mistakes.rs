@@ -42,7 +42,7 @@ const MISTAKES: &[Mistake] = &[
         name: "repeated_key",
         edit: ("    paused: false", "    name: Twice"),
         at: "name: Twice",
-        says: "the key `name` is already in line 105",
+        says: "the key `name` is already in line 106",
     },
     Mistake {
         name: "missing_key",
@@ -250,7 +250,19 @@ const MISTAKES: &[Mistake] = &[
         name: "built_in_event",
         edit: ("  - id: catalogue_request", "  - { id: login, durable: true }\n  - id: catalogue_request"),
         at: "login",
-        says: "is built in: leave it out, or add only `fields` to it",
+        says: "is built in: leave it out, or add only `fields` or `client` to it",
+    },
+    Mistake {
+        name: "a_page_buys",
+        edit: ("  - id: catalogue_request", "  - { id: order, bought: true, client: true }\n  - id: catalogue_request"),
+        at: "true }\n  - id: catalogue_request",
+        says: "the event `order` is bought or a conversion: a browser may not send it, leave out `client`",
+    },
+    Mistake {
+        name: "a_page_purchases",
+        edit: ("  - id: catalogue_request", "  - { id: purchase, client: true }\n  - id: catalogue_request"),
+        at: "true }\n  - id: catalogue_request",
+        says: "the event `purchase` is bought or a conversion",
     },
     Mistake {
         name: "window_too_long",
@@ -748,7 +760,7 @@ fn mistakes_of_all_files_are_told_at_once() {
     let told: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.position, e.message)).collect();
     assert_eq!(told.len(), 4, "{told:#?}");
     assert!(told[0].starts_with("b.yaml:1:16: `Bad` is not an id"), "{told:#?}");
-    assert!(told[1].starts_with("b.yaml:2:16: the issue `grow` is declared twice: first at a.yaml:87:11"), "{told:#?}");
+    assert!(told[1].starts_with("b.yaml:2:16: the issue `grow` is declared twice: first at a.yaml:88:11"), "{told:#?}");
     assert!(told[2].starts_with("b.yaml:3:1: unknown key `zzz`"), "{told:#?}");
     assert!(told[3].starts_with("c.yaml:") && told[3].contains("not valid YAML"), "{told:#?}");
 }

@@ -109,7 +109,7 @@ mod sample {
         },
     };
 
-    use super::sample;
+    use super::{Ruleset, SAMPLE, compile_text, sample};
 
     const DAY_US: i64 = 86_400_000_000;
 
@@ -121,10 +121,12 @@ mod sample {
         assert_eq!(rules.schema.events.len(), 29);
         let names: Vec<&str> = rules.schema.attributes.iter().map(|a| &*a.full_name).collect();
         assert!(names.is_sorted(), "{names:?}");
-        assert_eq!(names.len(), 34);
+        let (fields, attributes): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with("r."));
+        assert_eq!((attributes.len(), fields.len()), (34, 4), "{fields:?}");
         for (at, def) in rules.schema.attributes.iter().enumerate() {
             assert_eq!(def.slot.index(), at);
-            assert_eq!(rules.schema.by_name[&def.full_name], def.slot);
+            let named = rules.schema.by_name.get(&def.full_name);
+            assert_eq!(named.copied(), (!def.source.is_of_record()).then_some(def.slot), "{}", def.full_name);
         }
         let credit = rules.schema.stored_by_name("credit").map(|def| def.range);
         assert_eq!(credit, Some(Some((0.0, 9950.0))));
@@ -139,6 +141,30 @@ mod sample {
         assert_eq!(slots(|def| def.client), ["ctx.basket_value"]);
         assert_eq!(slots(|def| def.verified), ["p.credit"]);
         assert_eq!(rules.schema.verified, [rules.schema.by_name["p.credit"]]);
+    }
+
+    #[test]
+    fn pages_may_send_what_the_rules_say() {
+        let more =
+            "  - { id: login, client: true }\n  - { id: search, client: false }\n  - { id: quiz, client: true }\n";
+        let text = SAMPLE.replacen("  - id: catalogue_request", &format!("{more}  - id: catalogue_request"), 1);
+        let client = |rules: &Ruleset| -> Vec<String> {
+            rules.schema.events.iter().filter(|def| def.client).map(|def| def.name.to_string()).collect()
+        };
+        let declared =
+            ["app_opened", "basket_updated", "catalogue_request", "page_view", "product_view", "referral", "search"];
+        assert_eq!(client(&sample()), declared);
+        let changed = [
+            "app_opened",
+            "basket_updated",
+            "catalogue_request",
+            "login",
+            "page_view",
+            "product_view",
+            "quiz",
+            "referral",
+        ];
+        assert_eq!(client(&compile_text(&text).expect("rules")), changed);
     }
 
     #[test]
@@ -179,7 +205,7 @@ mod sample {
         assert_eq!(offer.limits.len(), 4);
         assert!(matches!(offer.value, Number::Constant(12.5)));
         assert!(offer.eligibility.is_some() && offer.holdout_exempt && offer.open);
-        assert_eq!((offer.position.line, offer.position.column), (104, 5));
+        assert_eq!((offer.position.line, offer.position.column), (105, 5));
         let names: Vec<&str> = offer.treatments.iter().map(|treatment| &*treatment.name).collect();
         assert_eq!(names, ["come_back/email/en", "come_back/web/en"]);
         let web = &offer.treatments[1];

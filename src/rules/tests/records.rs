@@ -29,7 +29,8 @@ fn truth(condition: &str, records: Vec<StoredRecord>) -> Truth {
     }
     let (request, now) = (Request::default(), Timestamp(0));
     let Cells { list, derived } = &cells;
-    let facts = Facts { cells: list, derived, schema: &rules.schema, profile: &profile, request: &request, now };
+    let facts =
+        Facts { cells: list, derived, schema: &rules.schema, profile: &profile, request: &request, now, record: None };
     let asked = rules.segments.iter().find(|segment| &*segment.name == "asked").expect("a segment");
     asked.condition.truth(&facts)
 }

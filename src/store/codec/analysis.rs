@@ -61,6 +61,7 @@ pub fn encode_analysis(found: &Analysis) -> Vec<u8> {
         double(w, fitted.ln_likelihood);
         w.varint(fitted.customers);
     });
+    w.option(found.no_model.as_ref(), |w, why| w.text(why));
     bytes
 }
 
@@ -89,30 +90,28 @@ pub fn decode_analysis(bytes: &[u8]) -> Result<Analysis, StoreError> {
             let standard_errors = r.option(read_doubles)?;
             Ok(Fitted { standard_errors, ln_likelihood: read_double(r)?, customers: r.varint()? })
         })?,
+        no_model: r.option(|r| Ok(r.text()?.into()))?,
     };
     r.end()?;
     Ok(found)
 }
 
-/// The segments a customer entered and left, as bytes.
-pub fn encode_segments(changed: &SegmentsChanged) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64);
-    let w = &mut Writer::new(&mut bytes);
+/// The segments that somebody entered and left, as bytes; whose they are is not
+/// among them.
+pub fn encode_segments(changed: &SegmentsChanged, into: &mut Vec<u8>) {
+    let w = &mut Writer::new(into);
     w.u8(VERSION);
-    w.u128(changed.customer.0);
     w.list(&changed.entered, |w, name| w.text(name));
     w.list(&changed.left, |w, name| w.text(name));
-    bytes
 }
 
-/// Reads the segments a customer entered and left.
+/// Reads the segments that a customer entered and left.
 ///
 /// # Errors
 /// The bytes are not exactly one such change.
-pub fn decode_segments(bytes: &[u8]) -> Result<SegmentsChanged, StoreError> {
+pub fn decode_segments(customer: CustomerKey, bytes: &[u8]) -> Result<SegmentsChanged, StoreError> {
     let r = &mut Reader::new("change of segments", bytes);
     r.version(VERSION)?;
-    let customer = CustomerKey(r.u128()?);
     let entered = r.list(1, |r| Ok(r.text()?.into()))?;
     let left = r.list(1, |r| Ok(r.text()?.into()))?;
     r.end()?;
@@ -201,12 +200,15 @@ mod tests {
             overlaps: vec![Overlap { one: 0, other: 255, customers: 2 }],
             base,
             fitted: Some(Fitted { standard_errors: Some([0.1, 0.2, 0.3, 0.4]), ln_likelihood: -14.2, customers: 9 }),
+            no_model: None,
         }
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        for found in [analysis(), Analysis::default(), Analysis { fitted: None, ..analysis() }] {
+        for found in
+            [analysis(), Analysis::default(), Analysis { fitted: None, no_model: Some("too few".into()), ..analysis() }]
+        {
             assert_eq!(decode_analysis(&encode_analysis(&found)).unwrap(), found);
             assert_eq!(decode_base(&encode_base(&found.base)).unwrap(), found.base);
         }
@@ -215,7 +217,9 @@ mod tests {
             entered: vec!["loyal".into(), "new".into()],
             left: vec!["lost".into()],
         };
-        assert_eq!(decode_segments(&encode_segments(&changed)).unwrap(), changed);
+        let mut bytes = Vec::new();
+        encode_segments(&changed, &mut bytes);
+        assert_eq!(decode_segments(changed.customer, &bytes).unwrap(), changed);
     }
 
     #[test]
@@ -224,6 +228,6 @@ mod tests {
         (0..bytes.len()).for_each(|len| assert!(decode_analysis(&bytes[..len]).is_err(), "{len}"));
         let base = encode_base(&analysis().base);
         (0..base.len()).for_each(|len| assert!(decode_base(&base[..len]).is_err(), "{len}"));
-        assert!(decode_segments(&[VERSION]).is_err());
+        assert!(decode_segments(CustomerKey(7), &[VERSION]).is_err());
     }
 }

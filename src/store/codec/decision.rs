@@ -8,21 +8,23 @@ use super::{
 };
 use crate::{
     domain::{
-        ChannelId, CustomerKey, DecisionId, DegradedSet, Match, OfferId, Pauses, Reason, Request, Reservation,
-        RulesetHash, Timestamp,
+        ChannelId, CustomerKey, DecisionId, DegradedSet, Match, OfferId, Pauses, Reason, RecordRef, Request,
+        Reservation, RulesetHash, Timestamp,
     },
-    store::{DecisionRecord, Eligible, HotProfile, StoreError, WinnerRecord},
+    store::{DecisionRecord, DeniedRecord, Eligible, HotProfile, StoreError, WinnerRecord},
 };
 
-/// Of the personal part.
-const VERSION: u8 = 1;
-/// The version of the personal part.
-const PERSONAL_VERSION: u8 = 2;
-/// Of the public part. Version 1 had no pauses, version 2 no analysis.
+/// Version 1 had no visitors, version 2 no records, version 3 none of what kept
+/// its order.
+const PERSONAL_VERSION: u8 = 4;
+/// Version 1 had no pauses, version 2 no analysis.
 const PUBLIC_VERSION: u8 = 3;
-/// Fewest bytes of a winner, of a reservation.
+/// Fewest bytes of a winner, of what was denied, of a reservation, of a record
+/// and whose it is.
 const WINNER_BYTES_MIN: usize = 22;
-const RESERVATION_BYTES_MIN: usize = 30;
+const DENIED_BYTES_MIN: usize = 9;
+const PLACED_BYTES_MIN: usize = 9;
+const RESERVATION_BYTES_MIN: usize = 38;
 
 const MATCHES: [Match; 4] = [Match::Known, Match::Anonymous, Match::New, Match::Ambiguous];
 
@@ -34,8 +36,9 @@ const RESERVED: u8 = 2;
 #[derive(Clone, Debug)]
 pub struct DecodedDecision {
     /// The record: `customer` is `None`, `eligible` is empty, identity values
-    /// are empty, of the pauses only the version is known. Without the personal part the request, the reservations and
-    /// the consistency token are empty too.
+    /// are empty, of the pauses only the version is known. Without the personal part the
+    /// request, the reservations and the consistency token are empty too, and nothing
+    /// speaks of a record.
     pub record: DecisionRecord,
     /// Whose it was, and the hash of the profile it read.
     pub customer: Option<(CustomerKey, u128)>,
@@ -61,6 +64,29 @@ pub fn encode_decision_personal(record: &DecisionRecord, into: &mut Vec<u8>) {
     w.list(&record.reservations, |w, reservation| write_reservation(w, reservation, record.now));
     w.text(&record.consistency_token);
     w.text(&record.public_url);
+    // which records a person has is personal
+    write_records(w, record.winners.iter().map(|winner| winner.record));
+    write_records(w, record.denied.iter().map(|denied| denied.record));
+    write_records(w, record.keep_order.iter().map(|kept| kept.1));
+}
+
+/// What speaks of a record: its place in its list, and the record.
+fn write_records(w: &mut Writer<'_>, records: impl Iterator<Item = RecordRef>) {
+    let placed: Vec<(usize, RecordRef)> = records.enumerate().filter(|(_, record)| record.is_some()).collect();
+    w.list(&placed, |w, (place, record)| {
+        w.len(*place);
+        w.u64(record.0);
+    });
+}
+
+/// Tells each that speaks of a record which.
+fn read_records<'a>(r: &mut Reader<'_>, records: impl Iterator<Item = &'a mut RecordRef>) -> Result<(), StoreError> {
+    let mut records: Vec<&mut RecordRef> = records.collect();
+    for (place, read) in r.list(PLACED_BYTES_MIN, |r| Ok((r.varint()?, RecordRef(r.u64()?))))? {
+        let place = usize::try_from(place).ok().and_then(|place| records.get_mut(place));
+        **place.ok_or_else(|| r.error("a record of what is not there"))? = read;
+    }
+    Ok(())
 }
 
 /// Reads a decision. Without `personal` (erased, or not needed) only the
@@ -73,11 +99,14 @@ pub fn decode_decision(public: &[u8], personal: Option<&[u8]>) -> Result<Decoded
     if let Some(bytes) = personal {
         let now = decoded.record.now;
         let r = &mut Reader::new("decision's personal part", bytes);
-        let version = r.version_between(VERSION, PERSONAL_VERSION)?;
-        decoded.record.request = read_request(r, version)?;
+        r.version(PERSONAL_VERSION)?;
+        decoded.record.request = read_request(r)?;
         decoded.record.reservations = r.list(RESERVATION_BYTES_MIN, |r| read_reservation(r, now))?;
         decoded.record.consistency_token = r.text()?.into();
         decoded.record.public_url = r.text()?.into();
+        read_records(r, decoded.record.winners.iter_mut().map(|winner| &mut winner.record))?;
+        read_records(r, decoded.record.denied.iter_mut().map(|denied| &mut denied.record))?;
+        read_records(r, decoded.record.keep_order.iter_mut().map(|kept| &mut kept.1))?;
         r.end()?;
     }
     Ok(decoded)
@@ -92,11 +121,11 @@ fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
     w.varint(record.model_version);
     w.varint(u64::from(record.signing_key));
     w.list(&record.exhausted, |w, offer| w.u64(offer.0));
-    w.list(&record.denied, |w, (offer, reason)| {
-        w.u64(offer.0);
-        w.u8(*reason as u8);
+    w.list(&record.denied, |w, denied| {
+        w.u64(denied.offer.0);
+        w.u8(denied.reason as u8);
     });
-    w.list(&record.keep_order, |w, offer| w.u64(offer.0));
+    w.list(&record.keep_order, |w, kept| w.u64(kept.0.0));
     w.u8(record.degraded.0);
     w.u64(record.digest);
     w.list(&record.winners, |w, winner| write_winner(w, winner, record.now));
@@ -111,7 +140,7 @@ fn write_public(w: &mut Writer<'_>, record: &DecisionRecord) {
 
 fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
     let r = &mut Reader::new("decision", bytes);
-    let version = r.version_between(VERSION, PUBLIC_VERSION)?;
+    r.version(PUBLIC_VERSION)?;
     let id = DecisionId(r.u128()?);
     let now = Timestamp(r.signed()?);
     // The fields are read in the order they are written in.
@@ -126,8 +155,8 @@ fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
         signing_key: r.narrow()?,
         reservations: Vec::new(),
         exhausted: r.list(8, |r| r.u64().map(OfferId))?,
-        denied: r.list(9, |r| Ok((OfferId(r.u64()?), r.choice(1, Reason::ALL)?)))?,
-        keep_order: r.list(8, |r| r.u64().map(OfferId))?,
+        denied: r.list(DENIED_BYTES_MIN, read_denied)?,
+        keep_order: r.list(8, |r| Ok((OfferId(r.u64()?), RecordRef::NONE)))?,
         degraded: DegradedSet(r.u8()?),
         consistency_token: "".into(),
         public_url: "".into(),
@@ -139,14 +168,14 @@ fn read_public(bytes: &[u8]) -> Result<DecodedDecision, StoreError> {
         base_version: 0,
     };
     let customer = r.option(|r| Ok((CustomerKey(r.u128()?), r.u128()?)))?;
-    if version > 1 {
-        record.pauses = Arc::new(Pauses { version: r.varint()?, list: Vec::new() });
-    }
-    if version > 2 {
-        record.base_version = r.varint()?;
-    }
+    record.pauses = Arc::new(Pauses { version: r.varint()?, list: Vec::new() });
+    record.base_version = r.varint()?;
     r.end()?;
     Ok(DecodedDecision { record, customer })
+}
+
+fn read_denied(r: &mut Reader<'_>) -> Result<DeniedRecord, StoreError> {
+    Ok(DeniedRecord { offer: OfferId(r.u64()?), reason: r.choice(1, Reason::ALL)?, record: RecordRef::NONE })
 }
 
 fn write_winner(w: &mut Writer<'_>, winner: &WinnerRecord, now: Timestamp) {
@@ -176,6 +205,7 @@ fn read_winner(r: &mut Reader<'_>, now: Timestamp) -> Result<WinnerRecord, Store
         probability: f32::from_bits(r.u32()?),
         counts_now: flags & COUNTS_NOW != 0,
         reserved_until: if flags & RESERVED != 0 { Some(read_near(r, now)?) } else { None },
+        record: RecordRef::NONE,
     })
 }
 
@@ -185,6 +215,7 @@ fn write_reservation(w: &mut Writer<'_>, reservation: &Reservation, now: Timesta
     w.u32(reservation.channel.0);
     w.signed(reservation.at.0.wrapping_sub(now.0));
     w.signed(reservation.expires_at.0.wrapping_sub(now.0));
+    w.u64(reservation.record.0);
 }
 
 fn read_reservation(r: &mut Reader<'_>, now: Timestamp) -> Result<Reservation, StoreError> {
@@ -194,6 +225,7 @@ fn read_reservation(r: &mut Reader<'_>, now: Timestamp) -> Result<Reservation, S
         channel: ChannelId(r.u32()?),
         at: read_near(r, now)?,
         expires_at: read_near(r, now)?,
+        record: RecordRef(r.u64()?),
     })
 }
 

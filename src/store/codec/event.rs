@@ -12,13 +12,14 @@ use super::{
 use crate::{
     domain::{
         AttrId, ChannelId, CustomerKey, DecisionId, Event, EventId, EventKind, EventTypeId, ItemId, ItemLine, OfferId,
-        OutcomeType, PresentationRef, Purpose, ReasonCode, Timestamp,
+        OutcomeType, PresentationRef, Purpose, ReasonCode, RecordRef, Timestamp,
     },
     store::StoreError,
 };
 
-/// Version 3 had neither feeds, nor preferences and records; 4 no links.
-const VERSION: u8 = 5;
+/// Version 3 had neither feeds, nor preferences and records; 4 no links; 5 did not
+/// say of which record an outcome is.
+const VERSION: u8 = 6;
 
 /// Purposes by their number, from 1.
 const PURPOSES: [Purpose; 2] = [Purpose::Marketing, Purpose::Service];
@@ -124,6 +125,7 @@ fn write_presentation(w: &mut Writer<'_>, presentation: &PresentationRef) {
     w.option(presentation.customer, |w, customer| w.u128(customer.0));
     w.u64(presentation.offer.0);
     w.u32(presentation.channel.0);
+    w.option(presentation.record.is_some().then_some(presentation.record), |w, record| w.u64(record.0));
     w.signed(presentation.expires_at.0);
 }
 
@@ -133,6 +135,7 @@ fn read_presentation(r: &mut Reader<'_>) -> Result<PresentationRef, StoreError> 
         customer: r.option(|r| r.u128().map(CustomerKey))?,
         offer: OfferId(r.u64()?),
         channel: ChannelId(r.u32()?),
+        record: r.option(|r| r.u64().map(RecordRef))?.unwrap_or_default(),
         expires_at: Timestamp(r.signed()?),
     })
 }

@@ -17,7 +17,7 @@ mod tallies;
 mod wishes;
 
 #[cfg(test)]
-mod samples;
+pub(super) mod samples;
 #[cfg(test)]
 mod samples_decision;
 #[cfg(test)]

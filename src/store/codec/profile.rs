@@ -12,13 +12,15 @@ use super::{
 use crate::{
     domain::{
         ArmKey, AttrId, ChannelId, CustomerKey, DecisionId, EventStat, EventTypeId, Interaction, ItemId, ItemTouch,
-        OfferId, Origin, OutcomeSet, Profile, ReasonCode, StoredAttribute, StoredPreference, StoredRecord, Timestamp,
+        OfferId, Origin, OutcomeSet, Profile, ReasonCode, RecordRef, StoredAttribute, StoredPreference, StoredRecord,
+        Timestamp,
     },
     store::StoreError,
 };
 
-/// Version 1 had no series, preferences and records, and nothing of merged ones.
-const VERSION: u8 = 2;
+/// Version 1 had no series, preferences and records, and nothing of merged ones;
+/// version 2 did not say of which record an interaction is.
+const VERSION: u8 = 3;
 
 /// Fewest bytes of an entry.
 const ATTRIBUTE_BYTES_MIN: usize = 6;
@@ -213,6 +215,8 @@ const SAME_DECISION: u16 = 1 << 12;
 const OTHER_UUID: u16 = 1 << 13;
 const ANSWERED: u16 = 1 << 14;
 const HAS_REASON: u16 = 1 << 15;
+/// A bit above those of the outcomes: the record follows.
+const OF_RECORD: u64 = 1 << 16;
 const NEVER: Timestamp = Timestamp(0);
 const RAND_A: u16 = SAME_DECISION - 1;
 const RAND_B: u64 = (1 << 62) - 1;
@@ -257,7 +261,11 @@ fn write_interaction(w: &mut Writer<'_>, interaction: &Interaction, moments: &mu
     }
     before.offers.write_u64(w, interaction.offer.0);
     before.channels.write_u32(w, interaction.channel.0);
-    w.varint(u64::from(interaction.outcomes.0));
+    let of_record = interaction.record.is_some();
+    w.varint(u64::from(interaction.outcomes.0) | if of_record { OF_RECORD } else { 0 });
+    if of_record {
+        w.u64(interaction.record.0);
+    }
     if answered {
         moments.write_aside(w, interaction.answered_at);
     }
@@ -286,12 +294,17 @@ fn read_interaction(r: &mut Reader<'_>, moments: &mut Moments, before: &mut Befo
         _ => before.decision.ok_or_else(|| r.error("no decision before this one"))?,
     };
     before.decision = Some(decision);
+    let (offer, channel) = (OfferId(before.offers.read_u64(r)?), ChannelId(before.channels.read_u32(r)?));
+    let outcomes = r.varint()?;
+    let record = if outcomes & OF_RECORD == 0 { RecordRef::NONE } else { RecordRef(r.u64()?) };
+    let outcomes = u16::try_from(outcomes & !OF_RECORD).map_err(|_| r.error("outcomes out of range"))?;
     let mut read = Interaction {
         decision,
         at,
-        offer: OfferId(before.offers.read_u64(r)?),
-        channel: ChannelId(before.channels.read_u32(r)?),
-        outcomes: OutcomeSet(r.narrow()?),
+        offer,
+        channel,
+        record,
+        outcomes: OutcomeSet(outcomes),
         answered_at: if head & ANSWERED != 0 { moments.read_aside(r)? } else { NEVER },
         reason: ReasonCode::default(),
         reason_at: NEVER,

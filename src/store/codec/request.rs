@@ -56,9 +56,9 @@ pub(super) fn write_request(w: &mut Writer<'_>, request: &Request) {
     w.option(request.send_window.until, |w, at| w.signed(at.0));
 }
 
-pub(super) fn read_request(r: &mut Reader<'_>, version: u8) -> Result<Request, StoreError> {
+pub(super) fn read_request(r: &mut Reader<'_>) -> Result<Request, StoreError> {
     // The fields are read in the order they are written in.
-    let mut request = Request {
+    Ok(Request {
         identities: r.list(IDENTITY_BYTES, read_identity)?,
         assurance: r.choice(1, &ASSURANCES)?,
         session_id: r.text()?.into(),
@@ -78,15 +78,12 @@ pub(super) fn read_request(r: &mut Reader<'_>, version: u8) -> Result<Request, S
         languages: r.list(1, |r| Ok(r.text()?.into()))?,
         as_of: r.option(|r| r.signed().map(Timestamp))?,
         overrides: read_attributes(r)?,
-        ..Request::default()
-    };
-    if version > 1 {
-        request.visitor = r.option(|r| r.u128().map(VisitorId))?;
-        let from = r.option(|r| r.signed().map(Timestamp))?;
-        let until = r.option(|r| r.signed().map(Timestamp))?;
-        request.send_window = SendWindow { from, until };
-    }
-    Ok(request)
+        visitor: r.option(|r| r.u128().map(VisitorId))?,
+        send_window: SendWindow {
+            from: r.option(|r| r.signed().map(Timestamp))?,
+            until: r.option(|r| r.signed().map(Timestamp))?,
+        },
+    })
 }
 
 fn read_identity(r: &mut Reader<'_>) -> Result<Identity, StoreError> {

@@ -95,6 +95,7 @@ fn interaction() -> impl Strategy<Value = Interaction> {
             decision,
             offer: OfferId(names.0),
             channel: ChannelId(names.1),
+            record: RecordRef(u64::from(names.2).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             at,
             answered_at: answered.unwrap_or_default(),
             outcomes: OutcomeSet(outcomes),
@@ -221,6 +222,7 @@ fn outcome_kind() -> impl Strategy<Value = EventKind> {
             customer,
             offer: OfferId(offer),
             channel: ChannelId(channel),
+            record: RecordRef(u64::from(channel % 3)),
             expires_at,
         },
     );
@@ -312,6 +314,7 @@ pub fn year_of_visits() -> Profile {
             decision: DecisionId::new(at.millis() as u64 - 900, u128::from(stable_hash64(&n.to_string())) << 11),
             offer: OfferId::of(&format!("offer_{}", n % 12)),
             channel: ChannelId::of(&format!("channel_{}", n % 4)),
+            record: RecordRef::NONE,
             at,
             answered_at: if n % 3 == 0 { at.plus_us(4_321_000) } else { Timestamp::default() },
             outcomes: OutcomeSet::default().with(OutcomeType::Impression),

@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     domain::*,
-    store::{DecisionRecord, HotProfile, WinnerRecord},
+    store::{DecisionRecord, DeniedRecord, HotProfile, WinnerRecord},
 };
 
 use super::samples::*;
@@ -73,6 +73,7 @@ fn winner() -> impl Strategy<Value = WinnerRecord> {
             placement: place.0,
             offer: OfferId(place.1),
             channel: ChannelId(place.2),
+            record: RecordRef(u64::from(place.2 % 3)),
             net_priority,
             probability,
             counts_now,
@@ -87,6 +88,7 @@ fn reservation() -> impl Strategy<Value = Reservation> {
             decision,
             offer: OfferId(offer),
             channel: ChannelId(channel),
+            record: RecordRef(u64::from(channel % 3)),
             at,
             expires_at,
         },
@@ -103,8 +105,14 @@ pub fn decision() -> impl Strategy<Value = DecisionRecord> {
         option::of((any::<u128>(), any::<u128>())),
     );
     let versions = (any::<u64>(), any::<u64>(), any::<u32>());
-    let denied = vec((any::<u64>().prop_map(OfferId), select(Reason::ALL)), 0..4);
-    let lists = (vec(reservation(), 0..3), offers(), denied, offers(), vec(winner(), 0..4));
+    let denied = (any::<u64>(), 0_u64..3, select(Reason::ALL)).prop_map(|(offer, record, reason)| DeniedRecord {
+        offer: OfferId(offer),
+        record: RecordRef(record),
+        reason,
+    });
+    let denied = vec(denied, 0..4);
+    let kept = vec((any::<u64>().prop_map(OfferId), (0_u64..3).prop_map(RecordRef)), 0..4);
+    let lists = (vec(reservation(), 0..3), offers(), denied, kept, vec(winner(), 0..4));
     let tail = (any::<u8>(), text(), any::<u64>(), option::of(any::<bool>()));
     (head, versions, lists, tail).prop_map(|(head, versions, lists, tail)| DecisionRecord {
         id: head.0,
@@ -113,7 +121,7 @@ pub fn decision() -> impl Strategy<Value = DecisionRecord> {
         matched: head.3,
         customer: head.4.map(|(key, hash)| {
             let profile = Profile { key: CustomerKey(key), ..Profile::default() };
-            Arc::new(HotProfile { profile, hash, data_key: crate::store::seal::DataKey([7; 32]) })
+            Arc::new(HotProfile { hash, ..HotProfile::new(profile, crate::store::seal::DataKey([7; 32])) })
         }),
         ruleset: RulesetHash(versions.0),
         model_version: versions.1,

@@ -216,6 +216,7 @@ fn a_year_of_visits_is_small() {
 #[test]
 fn a_repeated_decision_is_written_once() {
     let one = Interaction {
+        record: Default::default(),
         decision: DecisionId::new(1_750_000_000_000, 99),
         offer: Default::default(),
         channel: Default::default(),
@@ -266,42 +267,6 @@ fn values_of_identities_are_not_in_a_decision() {
     assert!(!has(&public, "someone") && !has(&personal, "someone@"));
     assert!(has(&personal, "session-of-someone"));
     assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.request.identities[0].hash, hash);
-}
-
-#[test]
-fn a_decision_from_before_there_were_pauses_is_read() {
-    let mut record = samples_record();
-    let (mut public, personal) = encode_decision(&record);
-    // version 2 ended where the version of the analysis, here 0, stands now
-    assert_eq!((public[0], public.pop()), (3, Some(0)));
-    public[0] = 2;
-    assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.base_version, 0);
-    // and version 1 where that of the pauses does
-    assert_eq!(public.pop(), Some(0));
-    public[0] = 1;
-    let read = decode_decision(&public, Some(&personal)).unwrap().record;
-    assert_eq!((read.id, read.pauses.version), (record.id, 0));
-    record.pauses = std::sync::Arc::new(crate::domain::Pauses { version: 300, list: Vec::new() });
-    let (public, personal) = encode_decision(&record);
-    assert_eq!(decode_decision(&public, Some(&personal)).unwrap().record.pauses.version, 300);
-}
-
-#[test]
-fn a_decision_from_before_there_were_visitors_is_read() {
-    let mut record = samples_record();
-    record.request.session_id = "of someone".into();
-    record.request.visitor = None;
-    record.request.send_window = Default::default();
-    let (public, personal) = encode_decision(&record);
-    let mut request = Vec::new();
-    super::request::write_request(&mut Writer::new(&mut request), &record.request);
-    // version 1 ended without the visitor and the two ends of the send window
-    let (kept, new) = personal.split_at(1 + request.len() - 3);
-    assert_eq!((personal[0], &new[..3]), (2, &[0, 0, 0][..]));
-    let old = [&[1], &kept[1..], &new[3..]].concat();
-    let read = decode_decision(&public, Some(&old)).unwrap().record;
-    assert_eq!(read.request, decode_decision(&public, Some(&personal)).unwrap().record.request);
-    assert_eq!((read.request.visitor, &*read.request.session_id), (None, "of someone"));
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn reservations_and_budgets_come_back() {
         for n in 1..=3 {
             let record = decision(n, store.hot(key), 1);
             let lapses = record.winners[0].reserved_until.unwrap();
-            assert!(store.ledger().claim_budget(&claim, record.id, record.now, lapses));
+            assert!(store.ledger().claim_budget(&claim, (record.id, RecordRef::NONE), record.now, lapses));
             assert!(store.submit_decision(record));
         }
         let of = |n, kind| submission(Target::Customer(key), 100 + n, outcome(decision_id(n), Some(key), kind));
@@ -180,7 +180,7 @@ fn what_a_visitor_saw_is_counted_once_after_a_restart() {
         for n in 1..=3 {
             let record = decision(n, None, 1);
             let lapses = record.winners[0].reserved_until.unwrap();
-            assert!(store.ledger().claim_budget(&claim, record.id, record.now, lapses));
+            assert!(store.ledger().claim_budget(&claim, (record.id, RecordRef::NONE), record.now, lapses));
             assert!(store.submit_decision(record));
         }
         let of = |n, kind| submission(Target::Anonymous, 100 + n, outcome(decision_id(n), None, kind));
@@ -297,7 +297,7 @@ fn a_unit_that_counts_at_decision_is_one_unit_and_cancelling_gives_it_back() {
             let claim = BudgetClaim { offer: OFFER, max: 9, window_from: NOW.plus_us(-1_000_000) };
             assert!(store.ledger().claim_budget(
                 &claim,
-                record.id,
+                (record.id, RecordRef::NONE),
                 record.now,
                 record.winners[0].reserved_until.unwrap()
             ));

@@ -249,6 +249,88 @@ fn a_shared_identity_stays_with_the_others() {
     });
 }
 
+/// What happened to others before an erasure is still theirs, though they share
+/// an identity with the erased, or come with one of the erased; what only the shared
+/// one names may have been of the erased.
+#[test]
+fn an_erasure_does_not_lock_others_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    let runtime = runtime();
+    let named = |store: &Store, given: &[(IdentityTypeId, &str)]| {
+        Target::Identities(given.iter().map(|(kind, value)| identity(store, *kind, value)).collect())
+    };
+    const FAMILY: (IdentityTypeId, &str) = (PHONE, "447700900000");
+    let send = |store: &Store, given: &[(IdentityTypeId, &str)], id: u128| {
+        let target = named(store, given);
+        runtime.block_on(store.record(vec![submission(target, id, purchase(1))])).remove(0)
+    };
+    let ann = send(&store, &[(CUSTOMER_ID, "ann"), FAMILY, (EMAIL, MAIL)], 1).customer.unwrap();
+    let bob = send(&store, &[(CUSTOMER_ID, "bob"), FAMILY], 2).customer.unwrap();
+    let erased = runtime.block_on(store.erase(erasure(ann))).unwrap().unwrap();
+    assert_eq!((erased.identities.len(), erased.shared.len()), (2, 1));
+    let check = |store: &Store, id: u128| {
+        // of then it may have been either's, and names nobody else
+        let by_phone = send(store, &[FAMILY], id);
+        assert!(matches!(&by_phone.status, ReceiptStatus::Refused(why) if why.starts_with("erased")), "{by_phone:?}");
+        let bobs = send(store, &[(CUSTOMER_ID, "bob"), FAMILY], id + 8);
+        assert_eq!((bobs.status, bobs.customer, bobs.left_out.len()), (ReceiptStatus::Recorded, Some(bob), 0));
+        let both = send(store, &[(EMAIL, MAIL), (CUSTOMER_ID, "bob"), FAMILY], id + 1);
+        assert_eq!(both.customer, Some(bob));
+        assert_eq!(both.left_out, [LeftOut { kind: EMAIL, why: NotLinked::Erased }]);
+        let mail = identity(store, EMAIL, MAIL);
+        assert_eq!(runtime.block_on(store.resolve(&[mail])).unwrap(), Resolved::Unknown);
+        for (n, of_ann) in
+            [&[(CUSTOMER_ID, "ann"), FAMILY][..], &[(CUSTOMER_ID, "nobody yet"), (EMAIL, MAIL)], &[(EMAIL, MAIL)]]
+                .into_iter()
+                .enumerate()
+        {
+            let late = send(store, of_ann, id + 2 + n as u128);
+            assert!(matches!(&late.status, ReceiptStatus::Refused(why) if why.starts_with("erased")), "{late:?}");
+        }
+    };
+    store.link_by(super::merging::linking(3));
+    check(&store, 50);
+    store.close();
+    drop(store);
+    let store = Store::open(config(dir.path())).unwrap();
+    store.link_by(super::merging::linking(3));
+    check(&store, 60);
+}
+
+/// In which segments somebody was says much of them: the log has it sealed, and
+/// of who was erased nothing is written.
+#[test]
+fn segments_are_sealed_and_go_with_the_erased() {
+    const SEGMENT: &str = "with_a_chronic_illness";
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    let runtime = runtime();
+    let key = runtime.block_on(live(&store, 1, 1));
+    runtime.block_on(stored(&store));
+    let changed = || {
+        let entered = vec![SEGMENT.into()];
+        vec![crate::predict::SegmentsChanged { customer: key, entered, left: Vec::new() }]
+    };
+    let mut segments = Membership::default();
+    segments.insert(3);
+    let before = store.stats().log_records;
+    assert!(store.segments_changed(changed(), NOW));
+    assert_eq!(store.stats().log_records, before + 1);
+    store.save_members(&[(key, segments.clone())]).unwrap();
+    assert_eq!(store.piece_after(None, 10).unwrap().members, [(key, segments.clone())]);
+    assert_eq!(holds(dir.path(), SEGMENT.as_bytes()), Vec::<String>::new());
+
+    runtime.block_on(store.erase(erasure(key))).unwrap().unwrap();
+    assert_eq!(store.piece_after(None, 10).unwrap().members, []);
+    // a look that began before goes on
+    let before = store.stats().log_records;
+    assert!(store.segments_changed(changed(), NOW.plus_us(2_000_000)));
+    store.save_members(&[(key, segments)]).unwrap();
+    assert_eq!(store.stats().log_records, before);
+    assert_eq!(store.piece_after(None, 10).unwrap().members, []);
+}
+
 #[test]
 fn a_decision_of_the_erased_keeps_only_its_public_part() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,7 +359,8 @@ fn another_format_is_refused_and_left_as_it_is() {
         transaction.commit().unwrap();
     }
     let error = Store::open(config(dir.path())).err().unwrap().to_string();
-    assert!(error.contains("format `1`") && error.contains("format `2`"), "{error}");
+    assert!(error.contains("format `1`") && error.contains("format `3`"), "{error}");
+    assert!(!dir.path().join("keys.slots").exists(), "nothing is made");
 }
 
 #[test]
@@ -313,6 +396,7 @@ fn who_was_merged_goes_too_and_so_do_the_kept_merges() {
             assert_eq!(runtime.block_on(store.timeline(query(key), |_| true)).unwrap(), TimelinePage::default());
         }
         assert!(store.shared.merges(&[ann, bob]).unwrap().is_empty());
+        assert_eq!(store.shared.embedded.merge_rows().unwrap(), [0; 3]);
         for key in &keys {
             assert_eq!(holds(dir.path(), &key.0), Vec::<String>::new());
         }
@@ -322,4 +406,52 @@ fn who_was_merged_goes_too_and_so_do_the_kept_merges() {
     store.close();
     drop(store);
     check(&Store::open(config(dir.path())).unwrap());
+}
+
+/// What was decided while the erased was one with somebody who lives on is that
+/// one's: it is known which that is.
+#[test]
+fn it_is_known_what_was_decided_for_others_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = super::merging::open(dir.path());
+    runtime().block_on(async {
+        let ann = buy(&store, "ann", 1).await.customer.unwrap();
+        let bob = buy(&store, "bob", 2).await.customer.unwrap();
+        let (from, until) = (NOW.plus_us(1_000), NOW.plus_us(2_000));
+        assert_eq!(store.meanwhile(vec![bob]).await.unwrap(), []);
+        store.merge((ann, bob), (MergeId(5), from), "the same").await;
+        store.undo_merge(ann, (MergeId(5), until), "they are not").await;
+        let span = Meanwhile { survivor: ann, from, until };
+        assert_eq!(store.meanwhile(vec![bob]).await.unwrap(), [span]);
+        stored(&store).await;
+        assert_eq!(store.meanwhile(vec![bob]).await.unwrap(), [span]);
+        // with the one who has them nothing is left
+        assert_eq!(store.meanwhile(vec![ann]).await.unwrap(), []);
+        assert_eq!(store.meanwhile(vec![ann, bob]).await.unwrap(), []);
+    });
+}
+
+#[test]
+fn a_unit_of_a_budget_of_the_erased_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let claim = ledger::BudgetClaim { offer: OFFER, max: 1, window_from: NOW.plus_us(-1) };
+    {
+        let store = Store::open(config(dir.path())).unwrap();
+        runtime.block_on(async {
+            let (ann, bob) = (buy(&store, "ann", 1).await, buy(&store, "bob", 2).await);
+            for (n, customer) in [(1, ann.customer), (2, bob.customer)] {
+                let hot = store.profile(customer.unwrap()).await.unwrap();
+                assert!(store.submit_decision(decision(n, hot, 0)));
+                store.decision(decision_id(n)).await.unwrap().unwrap();
+            }
+            store.erase(erasure(ann.customer.unwrap())).await.unwrap().unwrap();
+            stored(&store).await;
+        });
+        store.close();
+    }
+    let store = Store::open(config(dir.path())).unwrap();
+    // bob's is there
+    assert!(!store.ledger().budgets().has_room(&claim, NOW.plus_us(1_000_000)));
+    assert!(store.ledger().budgets().has_room(&ledger::BudgetClaim { max: 2, ..claim }, NOW.plus_us(1_000_000)));
 }

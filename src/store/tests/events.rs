@@ -1,5 +1,7 @@
 //! Recording: once, in order, and still there after a crash.
 
+use std::{future::poll_fn, task::Poll};
+
 use super::support::*;
 use crate::domain::*;
 use crate::store::*;
@@ -368,4 +370,28 @@ fn the_latest_time_of_the_log_is_known_after_a_restart() {
     store.close();
     drop(store);
     assert_eq!(Store::open(config(dir.path())).unwrap().latest_time(), at);
+}
+
+#[test]
+fn a_write_waits_until_the_embedded_store_has_caught_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    runtime().block_on(async {
+        let quiet = store.shared.embedded.quiet().unwrap();
+        for n in 0..10 {
+            buy(&store, "ann", n).await;
+        }
+        let behind = store.unmaterialised();
+        drop(store.keep_below(behind + 1).await);
+        assert_eq!(store.stats().writes_waited, 0);
+        let (mut first, mut second) = (Box::pin(store.keep_below(behind)), Box::pin(store.keep_below(behind + 1)));
+        assert!(poll_fn(|ctx| Poll::Ready(first.as_mut().poll(ctx).is_pending())).await);
+        // in the order in which they came, though this one need not wait
+        assert!(poll_fn(|ctx| Poll::Ready(second.as_mut().poll(ctx).is_pending())).await);
+        drop(quiet);
+        drop(first.await);
+        drop(second.await);
+        assert_eq!(store.stats().writes_waited, 1);
+        assert!(store.unmaterialised() < behind);
+    });
 }

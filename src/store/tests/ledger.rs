@@ -7,7 +7,14 @@ use crate::domain::{time::SECOND_US, *};
 use crate::store::{Ledger, ledger::BudgetClaim};
 
 fn reservation(n: u128, expires_at: Timestamp) -> Reservation {
-    Reservation { decision: decision_id(n), offer: OFFER, channel: CHANNEL, at: NOW, expires_at }
+    Reservation {
+        record: Default::default(),
+        decision: decision_id(n),
+        offer: OFFER,
+        channel: CHANNEL,
+        at: NOW,
+        expires_at,
+    }
 }
 
 #[test]
@@ -44,7 +51,7 @@ fn threads_never_spend_more_than_the_budget() {
             scope.spawn(move || {
                 for n in 0..50 {
                     let id = decision_id(thread * 1_000 + n);
-                    if ledger.claim_budget(&claim, id, NOW, NOW.plus_us(SECOND_US)) {
+                    if ledger.claim_budget(&claim, (id, RecordRef::NONE), NOW, NOW.plus_us(SECOND_US)) {
                         granted.fetch_add(1, Relaxed);
                         if n % 2 == 0 {
                             ledger.confirm(id, OFFER);
@@ -63,13 +70,13 @@ fn a_budget_counts_each_presentation_once() {
     let ledger = Ledger::default();
     let claim = BudgetClaim { offer: OFFER, max: 2, window_from: NOW.plus_us(-SECOND_US) };
     let lapses = NOW.plus_us(SECOND_US);
-    assert!(ledger.claim_budget(&claim, decision_id(1), NOW, lapses));
-    assert!(ledger.claim_budget(&claim, decision_id(1), NOW, lapses));
-    assert!(ledger.claim_budget(&claim, decision_id(2), NOW, lapses));
-    assert!(!ledger.claim_budget(&claim, decision_id(3), NOW, lapses));
+    assert!(ledger.claim_budget(&claim, (decision_id(1), RecordRef::NONE), NOW, lapses));
+    assert!(ledger.claim_budget(&claim, (decision_id(1), RecordRef::NONE), NOW, lapses));
+    assert!(ledger.claim_budget(&claim, (decision_id(2), RecordRef::NONE), NOW, lapses));
+    assert!(!ledger.claim_budget(&claim, (decision_id(3), RecordRef::NONE), NOW, lapses));
     ledger.confirm(decision_id(1), OFFER);
-    ledger.release(None, decision_id(2), OFFER);
-    assert!(ledger.claim_budget(&claim, decision_id(3), NOW, lapses));
+    ledger.release(None, decision_id(2), (OFFER, None));
+    assert!(ledger.claim_budget(&claim, (decision_id(3), RecordRef::NONE), NOW, lapses));
     // an open claim lapses, a seen one stays until its window is over
     assert!(ledger.has_room(&claim, lapses));
     let only = BudgetClaim { max: 1, ..claim };
@@ -81,11 +88,30 @@ fn a_budget_counts_each_presentation_once() {
 }
 
 #[test]
+fn a_unit_goes_back_with_its_last_record() {
+    let ledger = Ledger::default();
+    let claim = BudgetClaim { offer: OFFER, max: 1, window_from: NOW.plus_us(-SECOND_US) };
+    let lapses = NOW.plus_us(SECOND_US);
+    for record in [RecordRef(1), RecordRef(2)] {
+        assert!(ledger.claim_budget(&claim, (decision_id(1), record), NOW, lapses));
+    }
+    ledger.release(None, decision_id(1), (OFFER, Some(RecordRef(1))));
+    assert!(!ledger.claim_budget(&claim, (decision_id(2), RecordRef(3)), NOW, lapses));
+    // the same again takes nothing from the other
+    ledger.release(None, decision_id(1), (OFFER, Some(RecordRef(1))));
+    assert!(!ledger.has_room(&claim, NOW));
+    ledger.release(None, decision_id(1), (OFFER, Some(RecordRef(2))));
+    assert!(ledger.claim_budget(&claim, (decision_id(2), RecordRef(3)), NOW, lapses));
+    ledger.release(None, decision_id(2), (OFFER, None));
+    assert!(ledger.has_room(&claim, NOW));
+}
+
+#[test]
 fn released_reservations_are_gone_and_others_stay() {
     let ledger = Ledger::default();
     let both = vec![reservation(1, NOW.plus_us(9)), reservation(2, NOW.plus_us(9))];
     ledger.claim(CustomerKey(1), NOW, |_| (both, ()));
-    ledger.release(Some(CustomerKey(1)), decision_id(1), OFFER);
+    ledger.release(Some(CustomerKey(1)), decision_id(1), (OFFER, None));
     let mut left = Vec::new();
     ledger.reservations(CustomerKey(1), NOW, &mut left);
     assert_eq!(left.iter().map(|r| r.decision).collect::<Vec<_>>(), [decision_id(2)]);
@@ -100,7 +126,7 @@ fn what_is_paused_gives_its_reservations_and_units_back() {
     let lapses = NOW.plus_us(SECOND_US);
     let claim = BudgetClaim { offer: OFFER, max: 2, window_from: NOW.plus_us(-SECOND_US) };
     for n in 1..=2 {
-        assert!(ledger.claim_budget(&claim, decision_id(n), NOW, lapses));
+        assert!(ledger.claim_budget(&claim, (decision_id(n), RecordRef::NONE), NOW, lapses));
         ledger.claim(CustomerKey(n), NOW, |_| (vec![reservation(n, lapses)], ()));
     }
     let kept = Reservation { offer: OfferId(999), ..reservation(1, lapses) };
@@ -112,6 +138,6 @@ fn what_is_paused_gives_its_reservations_and_units_back() {
     let mut left = Vec::new();
     (1..=2).for_each(|n| ledger.reservations(CustomerKey(n), NOW, &mut left));
     assert_eq!(left, [kept]);
-    assert!(ledger.claim_budget(&claim, decision_id(3), NOW, lapses));
-    assert!(!ledger.claim_budget(&claim, decision_id(4), NOW, lapses));
+    assert!(ledger.claim_budget(&claim, (decision_id(3), RecordRef::NONE), NOW, lapses));
+    assert!(!ledger.claim_budget(&claim, (decision_id(4), RecordRef::NONE), NOW, lapses));
 }

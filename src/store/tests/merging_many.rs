@@ -77,7 +77,14 @@ fn until() -> Timestamp {
 }
 
 fn reserve(store: &Store, key: CustomerKey, n: u128) {
-    let one = Reservation { decision: decision_id(n), offer: OFFER, channel: CHANNEL, at: NOW, expires_at: until() };
+    let one = Reservation {
+        record: Default::default(),
+        decision: decision_id(n),
+        offer: OFFER,
+        channel: CHANNEL,
+        at: NOW,
+        expires_at: until(),
+    };
     store.ledger().claim(key, NOW, |_| (vec![one], ()));
 }
 
@@ -119,7 +126,7 @@ fn random_merges_flip_no_arm_and_lose_nothing() {
     let (model, sent) = runtime.block_on(random_run(&store, (people, merges)));
     runtime.block_on(compare(&store, &model, (sent, true)));
     assert_eq!(store.stats().merges, [merges as u64, 0]);
-    assert_eq!(store.stats().merges_refused, [0; 6]);
+    assert_eq!(store.stats().merges_refused, [0; 7]);
     let copied = crashed_copy(&store);
     drop(store);
     let recovered = merging::open(copied.path());
@@ -218,6 +225,7 @@ fn claims_during_a_merge_count_for_both() {
                             std::thread::yield_now();
                         }
                         let one = Reservation {
+                            record: Default::default(),
                             decision: decision_id(thread * 1_000 + n),
                             offer: OFFER,
                             channel: CHANNEL,

@@ -58,7 +58,14 @@ pub async fn buy(store: &Store, name: &str, id: u128) -> Receipt {
 }
 
 pub fn presentation(decision: DecisionId, customer: Option<CustomerKey>) -> PresentationRef {
-    PresentationRef { decision, customer, offer: OFFER, channel: CHANNEL, expires_at: NOW.plus_us(3_600 * SECOND_US) }
+    PresentationRef {
+        record: Default::default(),
+        decision,
+        customer,
+        offer: OFFER,
+        channel: CHANNEL,
+        expires_at: NOW.plus_us(3_600 * SECOND_US),
+    }
 }
 
 pub fn outcome(decision: DecisionId, customer: Option<CustomerKey>, outcome: OutcomeType) -> EventKind {
@@ -84,6 +91,7 @@ pub fn decision_id(n: u128) -> DecisionId {
 pub fn decision(n: u128, customer: Option<Arc<HotProfile>>, model_version: u64) -> DecisionRecord {
     let now = NOW.plus_us(n as i64 * 1_000);
     let winner = WinnerRecord {
+        record: Default::default(),
         placement: 0,
         offer: OFFER,
         channel: CHANNEL,

@@ -83,7 +83,7 @@ fn a_decision_that_presented_something_stands_in_the_timeline() {
         assert!(store.submit_decision(decision(3, None, 0)));
         store.decision(decision_id(1)).await.unwrap().unwrap();
         let entries = all(&store, &[key], 10).await;
-        let decided = TimelineWhat::Decision(decision_id(1), vec![(OFFER, CHANNEL)]);
+        let decided = TimelineWhat::Decision(decision_id(1), vec![(OFFER, CHANNEL, RecordRef::NONE)]);
         assert_eq!(entries.iter().filter(|entry| entry.what == decided).count(), 1);
         assert_eq!(entries.len(), 2);
     });
@@ -137,5 +137,37 @@ fn a_timeline_is_bounded_and_the_oldest_go() {
         let left = all(&store, &[key], 1_000).await;
         assert_eq!((left.len(), left[left.len() - 1].cursor.id), (TIMELINE_ROWS_MAX, 501));
         assert_eq!(all(&store, &[other], 10).await.len(), 1);
+    });
+}
+
+/// Of many keys only what a page answers is opened.
+#[test]
+fn a_page_opens_no_more_than_it_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    runtime().block_on(async {
+        let mut keys = Vec::new();
+        for (n, name) in ["ann", "bob", "cat"].into_iter().enumerate() {
+            for id in 1..=5_u128 {
+                keys.push(buy(&store, name, id * 10 + n as u128).await.customer.unwrap());
+            }
+        }
+        keys.dedup();
+        stored(&store).await;
+        let whole = all(&store, &keys, 100).await;
+        assert_eq!(whole.len(), 15);
+        // the oldest of all is damaged
+        let oldest = whole[14].cursor;
+        let damage = |database: &redb::Database| -> Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            let place = (oldest.customer.0, oldest.at.0, oldest.id);
+            transaction.open_table(crate::store::timeline::TIMELINE)?.insert(place, &[7_u8; 60][..])?;
+            Ok(transaction.commit()?)
+        };
+        store.shared.embedded.with("damaging a row", damage).unwrap();
+        let page = store.timeline(query(&keys, None, 13), |_| true).await.unwrap();
+        assert_eq!(page.entries, whole[..13]);
+        assert!(page.next.is_some());
+        assert!(store.timeline(query(&keys, None, 15), |_| true).await.is_err());
     });
 }

@@ -14,20 +14,20 @@ use parquet::{
     schema::types::SchemaDescriptor,
 };
 
-use super::{Fitted, Input, Mapping, Row, Rows};
+use super::{Fitted, Mapping, Row, Rows};
 use crate::cli::import::cell::Cell;
 
 /// Opens a file.
 ///
 /// # Errors
 /// It is no Parquet file, has nested columns, or does not fit the mapping.
-pub fn open(path: &Path, mapping: &Mapping, hash: &str) -> anyhow::Result<Rows> {
+pub fn open(path: &Path, mapping: &Mapping) -> anyhow::Result<Rows> {
     let reader = SerializedFileReader::new(File::open(path)?)?;
     let metadata = reader.metadata().file_metadata();
     let kinds = kinds(metadata.schema_descr())?;
     let total = u64::try_from(metadata.num_rows()).unwrap_or_default();
     let columns: Arc<[String]> = kinds.iter().map(|kind| kind.name.clone()).collect();
-    let fitted = Fitted::new(mapping.clone(), columns.to_vec(), hash.to_owned())?;
+    let fitted = Fitted::new(mapping.clone(), columns.to_vec())?;
     let read = Arc::new(AtomicU64::new(0));
     let (counted, mut number, path) = (Arc::clone(&read), 0, path.to_owned());
     let rows = RowIter::from_file_into(Box::new(reader)).map(move |row| {
@@ -36,10 +36,9 @@ pub fn open(path: &Path, mapping: &Mapping, hash: &str) -> anyhow::Result<Rows> 
         let cells: Vec<Cell> =
             row.into_columns().iter().zip(&kinds).map(|((_, field), kind)| kind.cell(field)).collect();
         counted.store(number, Relaxed);
-        let entries = fitted.map(number, &cells);
-        Ok(Row { number, input: Input::Cells(Arc::clone(&columns), cells), entries })
+        Ok(Row::of_cells(number, (&columns, cells), &fitted))
     });
-    Ok(Rows { rows: Box::new(rows), read, total })
+    Ok(Rows { rows: Box::new(rows), read, total, notes: Arc::default() })
 }
 
 /// A column.

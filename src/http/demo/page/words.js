@@ -44,6 +44,7 @@ export const REASONS = {
   RENDER_FAILED: 'its text could not be written',
   NOT_VERIFIED: 'identity not checked yet',
   OUTSIDE_SEND_WINDOW: 'cannot be sent in time',
+  NOT_LOOKED_AT: 'enough others come before',
 };
 
 export const SILENCES = {

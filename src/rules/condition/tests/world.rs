@@ -100,6 +100,7 @@ impl World {
 
     pub fn env(&self) -> CompileEnv<'_> {
         CompileEnv {
+            each: None,
             schema: &self.schema,
             currency: GBP,
             segments: &self.segments,
@@ -138,6 +139,7 @@ impl World {
             profile: &profile,
             request: &request,
             now: NOW,
+            record: None,
         })
     }
 

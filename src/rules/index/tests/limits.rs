@@ -21,6 +21,7 @@ fn refusal(text: &str) -> String {
         exact_columns: true,
     };
     let env = CompileEnv {
+        each: None,
         schema: &schema,
         currency: Currency { code: *b"GBP", minor_digits: 2 },
         segments: &segments,

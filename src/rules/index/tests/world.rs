@@ -115,6 +115,7 @@ pub fn compile(text: &str, schema: &Schema) -> Option<Arc<Condition>> {
     };
     let segments = HashMap::new();
     let env = CompileEnv {
+        each: None,
         schema,
         currency: Currency { code: *b"GBP", minor_digits: 2 },
         segments: &segments,
@@ -204,7 +205,15 @@ impl Person {
             }
         }
         let profile = Profile::default();
-        run(&Facts { cells: &cells, derived: &[], schema, profile: &profile, request: &request, now: self.now })
+        run(&Facts {
+            cells: &cells,
+            derived: &[],
+            schema,
+            profile: &profile,
+            request: &request,
+            now: self.now,
+            record: None,
+        })
     }
 
     pub fn reference(&self, question: &Question) -> Truth {

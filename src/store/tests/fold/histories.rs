@@ -111,6 +111,7 @@ pub fn feed(random: &mut Random, at: Timestamp) -> Feed {
 
 fn outcome(random: &mut Random) -> EventKind {
     let presentation = PresentationRef {
+        record: Default::default(),
         decision: DecisionId::new(1_690_000_000_000 + random.below(6) as u64, 7),
         customer: None,
         offer: OfferId(random.below(2) as u64),

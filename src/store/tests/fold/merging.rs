@@ -53,6 +53,21 @@ fn merging_is_commutative_associative_and_idempotent() {
         let who = [&a, &b, &c].into_iter().find(|one| one.key == abc.key).expect("one of them");
         assert_eq!(abc.arm_key, who.arm_key, "merge {seed}: the arm flipped");
         nothing_is_lost(&abc, &[of_a, of_b, of_c]);
+        the_stricter_stands(&abc, &[a, b, c]);
+    }
+}
+
+/// On every channel the merged one permits nothing that one of them did not.
+fn the_stricter_stands(merged: &Profile, all: &[Profile; 3]) {
+    for channel in [None, Some(ChannelId(0)), Some(ChannelId(1)), Some(ChannelId(2))] {
+        for purpose in [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling] {
+            let speaks =
+                |word: &Consent| word.purpose == purpose && (word.channel.is_none() || word.channel == channel);
+            let who = all.iter().filter(|one| one.consents.iter().any(speaks));
+            let strictest = who.map(|one| one.permission(channel, purpose).strictness()).max();
+            let permitted = merged.permission(channel, purpose).strictness();
+            assert!(strictest.is_none_or(|strictest| permitted >= strictest), "{channel:?} {purpose:?}: {all:?}");
+        }
     }
 }
 
@@ -86,11 +101,40 @@ fn a_merge_is_undone() {
         let [(a, _), (b, _)] = [0, 1].map(|number| someone(random, number));
         let merged = both(&a, &b);
         let (before, absorbed) = if merged.key == a.key { (a, b) } else { (b, a) };
-        let (survivor, other) = unmerge(&merged, &before, &absorbed);
+        let (survivor, other) = unmerge(&merged, (&before, &absorbed), &[]);
         assert_eq!(Profile { version: before.version, ..survivor.clone() }, before, "merge {seed}");
-        assert_eq!(survivor.version, merged.version, "tokens hold");
-        assert_eq!(other, absorbed, "merge {seed}");
+        assert_eq!((survivor.version, other.version), (merged.version, merged.version), "tokens hold");
+        assert_eq!(Profile { version: absorbed.version, ..other.clone() }, absorbed, "merge {seed}");
         assert_eq!(merge(&survivor, &other).stats, merge(&before, &absorbed).stats);
+    }
+}
+
+/// Whichever of several merges is taken back: what is left is what the others
+/// make, and what is kept of the later ones is corrected the same way.
+#[test]
+fn a_merge_that_is_undone_leaves_the_merge_of_the_rest() {
+    for seed in 0..MERGES / 10 {
+        let random = &mut Random(seed);
+        let all = [0, 1, 2, 3].map(|number| someone(random, number).0);
+        let [first, others @ ..] = &all;
+        let with = |who: &[usize]| who.iter().fold(first.clone(), |one, n| merge(&one, &others[*n]));
+        let same = |one: Profile, other: Profile| assert_eq!(one, Profile { version: one.version, ..other }, "{seed}");
+        let now = with(&[0, 1, 2]);
+        for gone in 0..3 {
+            let before = with(&(0..gone).collect::<Vec<_>>());
+            let since: Vec<&Profile> = others[gone + 1..].iter().collect();
+            let (left, back) = unmerge(&now, (&before, &others[gone]), &since);
+            let rest: Vec<usize> = (0..3).filter(|n| *n != gone).collect();
+            same(left.clone(), with(&rest));
+            same(back, others[gone].clone());
+            // and one more of those that are left
+            for next in rest.iter().copied() {
+                let before = with(&(0..next).filter(|n| *n != gone).collect::<Vec<_>>());
+                let since: Vec<&Profile> = (next + 1..3).filter(|n| *n != gone).map(|n| &others[n]).collect();
+                let (alone, _) = unmerge(&left, (&before, &others[next]), &since);
+                same(alone, with(&rest.iter().copied().filter(|n| *n != next).collect::<Vec<_>>()));
+            }
+        }
     }
 }
 
@@ -114,9 +158,10 @@ fn what_came_since_stays_with_the_survivor() {
             customer::apply(&mut merged, event);
             customer::apply(&mut before, event);
         }
-        let (survivor, other) = unmerge(&merged, &as_it_was, &absorbed);
+        let (survivor, other) = unmerge(&merged, (&as_it_was, &absorbed), &[]);
         assert_eq!(Profile { version: before.version, ..survivor }, before, "merge {seed}");
-        // what was denied since is denied to both, all else is as it was
+        // what was denied since is denied to both, contacts of since count for both,
+        // all else is as it was
         let consents = |profile: &Profile| profile.consents.clone();
         for denied in consents(&before).iter().filter(|c| c.permission == Permission::Denied && c.at > NOW) {
             assert!(consents(&other).contains(denied), "merge {seed}: {denied:?}");
@@ -124,8 +169,19 @@ fn what_came_since_stays_with_the_survivor() {
         if before.do_not_contact.is_some_and(|at| at > NOW) {
             assert!(other.do_not_contact.is_some(), "merge {seed}");
         }
+        let contacts = since.iter().filter_map(|event| match &event.kind {
+            EventKind::Outcome { presentation: p, .. } => Some((p.decision, p.offer, p.channel)),
+            _ => None,
+        });
+        let contacts: std::collections::BTreeSet<_> = contacts.collect();
+        let is_since = |i: &Interaction| contacts.contains(&(i.decision, i.offer, i.channel));
+        let of_since: Vec<Interaction> = merged.interactions.iter().copied().filter(is_since).collect();
+        assert!(of_since.len() == contacts.len() && of_since.iter().all(|one| other.interactions.contains(one)));
         let mut same = other;
+        same.interactions.retain(|one| !is_since(one));
         (same.consents, same.do_not_contact) = (absorbed.consents.clone(), absorbed.do_not_contact);
+        assert_eq!(same.version, merged.version);
+        same.version = absorbed.version;
         assert_eq!(same, absorbed, "merge {seed}");
     }
 }
@@ -143,7 +199,7 @@ fn what_follows_a_decision_goes_back_with_it() {
     shown.at = NOW.plus_us(DAY_US);
     let mut now = merged;
     customer::apply(&mut now, &shown);
-    let (survivor, other) = unmerge(&now, &before, &absorbed);
+    let (survivor, other) = unmerge(&now, (&before, &absorbed), &[]);
     let of_decision = |profile: &Profile| {
         profile
             .interactions
@@ -172,36 +228,71 @@ fn a_merge_of_too_many_is_not_made() {
     assert!(!customer::mergeable(&all, &someone(99)) && customer::mergeable(&all, &someone(5)));
 }
 
+/// What somebody says for being contacted for marketing.
+fn said(channel: Option<ChannelId>, permission: Permission, at: i64) -> Event {
+    let consent = Consent {
+        channel,
+        purpose: ConsentPurpose::Marketing,
+        permission,
+        at: Timestamp(at),
+        source: "form".into(),
+        proof: "v1".into(),
+    };
+    let (attributes, preferences, records) = Default::default();
+    let kind = EventKind::Upsert { attributes, consents: vec![consent], preferences, records };
+    let at = Timestamp(at);
+    Event { id: EventId(1), at, received_at: at, identities: Vec::new(), feeds: Vec::new(), kind }
+}
+
+fn who_says(key: u128, words: &[(Option<ChannelId>, Permission, i64)]) -> Profile {
+    let mut profile = Profile { key: CustomerKey(key), ..Profile::default() };
+    for (channel, permission, at) in words {
+        customer::apply(&mut profile, &said(*channel, *permission, *at));
+    }
+    profile
+}
+
+fn by_mail(profile: &Profile) -> Permission {
+    profile.permission(Some(ChannelId(1)), ConsentPurpose::Marketing)
+}
+
 #[test]
 fn a_grant_after_the_merge_counts_again() {
-    let said = |permission, at| {
-        let consent = Consent {
-            channel: None,
-            purpose: ConsentPurpose::Marketing,
-            permission,
-            at: Timestamp(at),
-            source: "form".into(),
-            proof: "v1".into(),
-        };
-        let (attributes, preferences, records) = Default::default();
-        let kind = EventKind::Upsert { attributes, consents: vec![consent], preferences, records };
-        let at = Timestamp(at);
-        Event { id: EventId(1), at, received_at: at, identities: Vec::new(), feeds: Vec::new(), kind }
-    };
-    let someone = |key, permission, at| {
-        let mut profile = Profile { key: CustomerKey(key), ..Profile::default() };
-        customer::apply(&mut profile, &said(permission, at));
-        profile
-    };
-    let read = |profile: &Profile| profile.permission(Some(ChannelId(1)), ConsentPurpose::Marketing);
+    let someone = |key, permission, at| who_says(key, &[(None, permission, at)]);
     let mut merged = both(&someone(1, Permission::Denied, 5), &someone(2, Permission::Granted, 9));
-    assert_eq!(read(&merged), Permission::Denied);
+    assert_eq!(by_mail(&merged), Permission::Denied);
     assert_eq!((merged.consents[0].at, &*merged.consents[0].source), (Timestamp(9), ""));
     // the grant comes once more, late: it was said before the two were known to be one
-    customer::apply(&mut merged, &said(Permission::Granted, 9));
-    assert_eq!(read(&merged), Permission::Denied);
-    customer::apply(&mut merged, &said(Permission::Granted, 10));
-    assert_eq!(read(&merged), Permission::Granted);
+    customer::apply(&mut merged, &said(None, Permission::Granted, 9));
+    assert_eq!(by_mail(&merged), Permission::Denied);
+    customer::apply(&mut merged, &said(None, Permission::Granted, 10));
+    assert_eq!(by_mail(&merged), Permission::Granted);
     let unknown = both(&someone(1, Permission::Unknown, 5), &someone(2, Permission::Granted, 9));
-    assert_eq!(read(&unknown), Permission::Unknown);
+    assert_eq!(by_mail(&unknown), Permission::Unknown);
+}
+
+/// The stricter stands, though the one spoke of every channel and the other of
+/// one; what one person said to both is that person's own affair.
+#[test]
+fn a_denial_stands_whatever_its_scope() {
+    use Permission::{Denied, Granted};
+    let mail = Some(ChannelId(1));
+    for (ann, bob, wanted, elsewhere) in [
+        (&[(None, Denied, 1)][..], &[(mail, Granted, 2)][..], Denied, Denied),
+        (&[(mail, Denied, 1)], &[(None, Granted, 2)], Denied, Granted),
+        (&[(None, Denied, 1), (mail, Granted, 2)], &[(mail, Granted, 5)], Granted, Denied),
+        (&[(mail, Granted, 1), (None, Denied, 2)], &[(mail, Granted, 5)], Denied, Denied),
+        (&[(None, Denied, 1), (mail, Granted, 2)], &[], Granted, Denied),
+        (&[(None, Denied, 1), (mail, Granted, 1)], &[(mail, Granted, 2)], Denied, Denied),
+    ] {
+        let [ann, bob] = [(1, ann), (2, bob)].map(|(key, words)| who_says(key, words));
+        let nobody = who_says(3, &[]);
+        let merged = both(&ann, &bob);
+        for mut merged in [both(&bob, &ann), both(&both(&nobody, &bob), &ann), merged] {
+            assert_eq!(by_mail(&merged), wanted, "{ann:?} {bob:?}");
+            assert_eq!(merged.permission(Some(ChannelId(2)), ConsentPurpose::Marketing), elsewhere);
+            customer::apply(&mut merged, &said(mail, Granted, 9));
+            assert_eq!(by_mail(&merged), Granted, "what is said afterwards counts");
+        }
+    }
 }

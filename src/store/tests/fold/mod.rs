@@ -91,9 +91,12 @@ fn in_order(events: &[Event], folded: &Folded) -> (Profile, bool) {
     for event in events {
         customer::apply(&mut once, event);
     }
-    let disagreed = disagreements(survivor, other);
+    let (made, disagreed) = made_of(survivor, other);
+    if !disagreed {
+        permits_the_same(&folded.all, &once);
+    }
     for consent in &mut once.consents {
-        if let Some(made) = disagreed.get(&(consent.channel, consent.purpose)) {
+        if let Some(made) = made.get(&(consent.channel, consent.purpose)) {
             *consent = later_words(made, &folded.unique[1]);
         }
     }
@@ -101,29 +104,44 @@ fn in_order(events: &[Event], folded: &Folded) -> (Profile, bool) {
     if split_on_contact {
         (once.do_not_contact, once.contact_allowed_at) = contact(&folded.before, &folded.unique[1]);
     }
-    (once, split_on_contact || !disagreed.is_empty())
+    (once, split_on_contact || disagreed)
+}
+
+/// Where the two agreed, the merge changes nothing of what is permitted.
+fn permits_the_same(one: &Profile, other: &Profile) {
+    for channel in [None, Some(ChannelId(0)), Some(ChannelId(1)), Some(ChannelId(2))] {
+        for purpose in [ConsentPurpose::Marketing, ConsentPurpose::Service, ConsentPurpose::Profiling] {
+            assert_eq!(one.permission(channel, purpose), other.permission(channel, purpose), "{channel:?} {purpose:?}");
+        }
+    }
 }
 
 type Subject = (Option<ChannelId>, ConsentPurpose);
 
-/// What the two said differently of the same, and the rule: the strictest, from
-/// the later moment on.
-fn disagreements(one: &Profile, other: &Profile) -> BTreeMap<Subject, Consent> {
-    let mut made = BTreeMap::new();
-    for a in &one.consents {
-        for b in other.consents.iter().filter(|b| (b.channel, b.purpose) == (a.channel, a.purpose)) {
-            if a.permission == b.permission {
-                continue;
-            }
-            let (strict, lax) = if a.permission.strictness() > b.permission.strictness() { (a, b) } else { (b, a) };
-            let mut word = strict.clone();
-            if lax.at > strict.at {
-                (word.at, word.source, word.proof) = (lax.at, "".into(), "".into());
-            }
-            made.insert((a.channel, a.purpose), word);
-        }
+/// What the two said, by the rule: per scope that one of them spoke of the
+/// strictest of what each said for it, from the later moment on. And whether they
+/// disagreed on any.
+fn made_of(one: &Profile, other: &Profile) -> (BTreeMap<Subject, Consent>, bool) {
+    let (mut made, mut disagreed) = (BTreeMap::new(), false);
+    for subject in one.consents.iter().chain(&other.consents).map(|c| (c.channel, c.purpose)) {
+        let words: Vec<Consent> = [one, other].iter().filter_map(|side| last_word(side, subject)).collect();
+        disagreed |= words.iter().any(|word| word.permission != words[0].permission);
+        let at = words.iter().map(|word| word.at).max().expect("one spoke");
+        let permission = words.iter().max_by_key(|c| c.permission.strictness()).expect("one spoke").permission;
+        let whole = words.iter().filter(|word| (word.at, word.permission) == (at, permission));
+        let said = whole.map(|word| (word.source.clone(), word.proof.clone())).max();
+        let (source, proof) = said.unwrap_or_default();
+        let (channel, purpose) = subject;
+        made.insert(subject, Consent { channel, purpose, permission, at, source, proof });
     }
-    made
+    (made, disagreed)
+}
+
+/// What one of them said last for a channel: of it, or of all; at once the stricter.
+fn last_word(side: &Profile, (channel, purpose): Subject) -> Option<Consent> {
+    let speaks = |c: &&Consent| c.purpose == purpose && (c.channel.is_none() || c.channel == channel);
+    let last = |c: &&Consent| (c.at, c.permission.strictness(), c.channel.is_some());
+    side.consents.iter().filter(speaks).max_by_key(last).cloned()
 }
 
 /// The word, unless one of these events says something later.
