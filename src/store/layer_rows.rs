@@ -1,5 +1,7 @@
 //! A layer as rows of the embedded store, in one transaction.
 
+use std::collections::HashMap;
+
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::domain::{CustomerKey, Tally, Timestamp};
@@ -58,7 +60,9 @@ fn write_keys(transaction: &WriteTransaction, layer: &Layer, plan: &mut Plan) ->
     let mut table = transaction.open_table(DATA_KEYS)?;
     let profiles = layer.profiles.iter().map(|(key, hot)| (key, &hot.data_key));
     let moved = layer.unions.redirects.iter().filter_map(|(key, moved)| Some((key, &moved.as_ref()?.data_key)));
-    for (customer, key) in layer.keys.iter().chain(profiles).chain(moved) {
+    let mut needed: Vec<_> = layer.keys.iter().chain(profiles).chain(moved).collect();
+    needed.sort_by_key(|(customer, _)| **customer);
+    for (customer, key) in needed {
         if table.get(customer.0)?.is_none() {
             let slot = plan.put(*customer, key);
             table.insert(customer.0, slot)?;
@@ -75,7 +79,7 @@ fn write_keys(transaction: &WriteTransaction, layer: &Layer, plan: &mut Plan) ->
 fn write_profiles(transaction: &WriteTransaction, layer: &Layer, nonces: &mut Nonces) -> Result<(), redb::Error> {
     let mut profiles = transaction.open_table(PROFILES)?;
     let mut row = Vec::with_capacity(2_048);
-    for (key, hot) in &layer.profiles {
+    for (key, hot) in in_order(&layer.profiles) {
         let place = key.0.to_le_bytes();
         let sealing = RowKey::of(&hot.data_key);
         let write = |into: &mut Vec<u8>| into.extend_from_slice(hot.packed.encoded());
@@ -88,7 +92,7 @@ fn write_profiles(transaction: &WriteTransaction, layer: &Layer, nonces: &mut No
 fn write_names(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
     let mut aliases = transaction.open_table(ALIASES)?;
     let mut others = transaction.open_table(HOLDERS)?;
-    for (hash, holders) in &layer.aliases {
+    for (hash, holders) in in_order(&layer.aliases) {
         if let Some(first) = holders.all().first() {
             aliases.insert(hash.0, first.0)?;
         }
@@ -108,11 +112,23 @@ fn write_names(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb
 fn write_events(transaction: &WriteTransaction, layer: &Layer) -> Result<(), redb::Error> {
     let mut events = transaction.open_table(EVENTS)?;
     let mut by_time = transaction.open_table(EVENTS_BY_TIME)?;
-    for (id, (content, at)) in &layer.events {
+    for (id, (content, at)) in in_order(&layer.events) {
         events.insert(id.0, (*content, at.0))?;
-        by_time.insert((at.0, id.0), ())?;
+    }
+    let mut times: Vec<(i64, u128)> = layer.events.iter().map(|(id, (_, at))| (at.0, id.0)).collect();
+    times.sort_unstable();
+    for time in times {
+        by_time.insert(time, ())?;
     }
     Ok(())
+}
+
+/// By key: rows that lie beside each other are written one after the other, so that
+/// a page is read, changed and let go once, however large the table has become.
+fn in_order<K: Ord, V>(rows: &HashMap<K, V>) -> Vec<(&K, &V)> {
+    let mut rows: Vec<(&K, &V)> = rows.iter().collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
 }
 
 /// Forgets the oldest event ids, a bounded number of them: of so many new ones

@@ -262,30 +262,21 @@ pub fn case_of(dice: &mut Dice, rules: Ruleset) -> Case {
     if dice.chance(20) {
         asked.exclude_offers = vec![OfferId::of("o1")];
     }
+    let held = |seen: &Interaction, at, expires_at| Reservation {
+        decision: seen.decision,
+        offer: seen.offer,
+        channel: seen.channel,
+        record: seen.record,
+        at,
+        expires_at,
+    };
     for _ in 0..dice.below(3) {
         let seen = interaction(dice.of(&NAMES), dice.of(&CHANNELS), NOW, &[]);
-        let (decision, offer, channel) = (seen.decision, seen.offer, seen.channel);
-        let at = NOW.plus_us(-HOUR_US);
-        case.reservations.push(Reservation {
-            record: Default::default(),
-            decision,
-            offer,
-            channel,
-            at,
-            expires_at: NOW.plus_us(5 * HOUR_US),
-        });
+        case.reservations.push(held(&seen, NOW.plus_us(-HOUR_US), NOW.plus_us(5 * HOUR_US)));
     }
     // One reservation of what was seen already.
     if let Some(seen) = case.profile.interactions.first() {
-        let (decision, offer, channel, at) = (seen.decision, seen.offer, seen.channel, seen.at);
-        case.reservations.push(Reservation {
-            record: Default::default(),
-            decision,
-            offer,
-            channel,
-            at,
-            expires_at: NOW.plus_us(DAY),
-        });
+        case.reservations.push(held(seen, seen.at, NOW.plus_us(DAY)));
     }
     if dice.chance(15) {
         case.exhausted = vec![OfferSlot(dice.below(offers) as u32)];
