@@ -62,8 +62,8 @@ async fn shown(server: &Server, placement: &str) -> Vec<String> {
     offers_of(&answer, placement)
 }
 
-/// When each question was asked, and whether the offer was in its answer.
-async fn ask(server: Arc<Server>, stop: Arc<AtomicBool>) -> Vec<(Instant, bool)> {
+/// When each question was asked and answered, and whether the offer was in its answer.
+async fn ask(server: Arc<Server>, stop: Arc<AtomicBool>) -> Vec<(Instant, Instant, bool)> {
     let mut client = server.decisions().await;
     let request: DecideRequest = message(json!({"placements": [{"placement": "left"}]}));
     let mut seen = Vec::new();
@@ -72,7 +72,7 @@ async fn ask(server: Arc<Server>, stop: Arc<AtomicBool>) -> Vec<(Instant, bool)>
         ticks.tick().await;
         let asked = Instant::now();
         let answer = client.decide(request.clone()).await.expect("no question fails").into_inner();
-        seen.push((asked, offers_of(&answer, "left") == ["left_offer"]));
+        seen.push((asked, Instant::now(), offers_of(&answer, "left") == ["left_offer"]));
     }
     seen
 }
@@ -98,12 +98,13 @@ async fn a_pause_is_in_effect_within_a_second_under_load() {
     for client in clients {
         seen.extend(client.await.expect("the client ends"));
     }
-    assert!(seen.iter().any(|(at, shown)| *at < asked && *shown), "it was shown before");
+    assert!(seen.iter().any(|(at, _, shown)| *at < asked && *shown), "it was shown before");
     let effective = answered.min(asked + EFFECTIVE_WITHIN);
-    let late = seen.iter().filter(|(at, shown)| *at > effective && *at < resuming && *shown);
-    assert_eq!(late.count(), 0, "shown although it was paused");
-    assert!(seen.iter().any(|(at, _)| *at > effective && *at < resuming), "it was asked for while it was paused");
-    assert!(seen.iter().any(|(at, shown)| *at > resumed && *shown), "shown again when resumed");
+    // what was asked before and answered after it was resumed may be either
+    let meanwhile = || seen.iter().filter(|(at, until, _)| *at > effective && *until < resuming);
+    assert_eq!(meanwhile().filter(|(.., shown)| *shown).count(), 0, "shown although it was paused");
+    assert!(meanwhile().next().is_some(), "it was asked for while it was paused");
+    assert!(seen.iter().any(|(at, _, shown)| *at > resumed && *shown), "shown again when resumed");
 }
 
 #[tokio::test]
