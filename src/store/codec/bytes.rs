@@ -17,6 +17,7 @@ impl<'a> Writer<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, value: u8) {
         self.into.push(value);
     }
@@ -27,11 +28,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Four bytes.
+    #[inline]
     pub fn u32(&mut self, value: u32) {
         self.into.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Eight bytes.
+    #[inline]
     pub fn u64(&mut self, value: u64) {
         self.into.extend_from_slice(&value.to_le_bytes());
     }
@@ -42,6 +45,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An unsigned number in as few bytes as it needs.
+    #[inline]
     pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.u8((value & 0x7f) as u8 | 0x80);
@@ -51,6 +55,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A signed number in as few bytes as it needs.
+    #[inline]
     pub fn signed(&mut self, value: i64) {
         self.varint((value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
     }
@@ -149,30 +154,39 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// There are fewer.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], StoreError> {
         match self.rest.split_at_checked(len) {
             Some((taken, rest)) => {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(self.error(&format!("`{len}` bytes wanted, `{}` left", self.rest.len()))),
+            None => Err(self.too_short(len)),
         }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         match self.rest.split_first_chunk::<N>() {
             Some((taken, rest)) => {
                 self.rest = rest;
                 Ok(*taken)
             }
-            None => Err(self.error(&format!("`{N}` bytes wanted, `{}` left", self.rest.len()))),
+            None => Err(self.too_short(N)),
         }
+    }
+
+    // out of the way of what is read a hundred times a profile
+    #[cold]
+    fn too_short(&self, wanted: usize) -> StoreError {
+        self.error(&format!("`{wanted}` bytes wanted, `{}` left", self.rest.len()))
     }
 
     /// One byte.
     ///
     /// # Errors
     /// There is none.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, StoreError> {
         Ok(self.array::<1>()?[0])
     }
@@ -193,6 +207,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// There are fewer.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, StoreError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
@@ -201,6 +216,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// There are fewer.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, StoreError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
@@ -209,6 +225,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// There are fewer.
+    #[inline]
     pub fn u128(&mut self) -> Result<u128, StoreError> {
         Ok(u128::from_le_bytes(self.array()?))
     }
@@ -217,7 +234,18 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// It does not end, or does not fit 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, StoreError> {
+        match self.rest.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, StoreError> {
         let mut value = 0_u64;
         for at in 0..VARINT_BYTES_MAX {
             let byte = self.u8()?;
@@ -237,6 +265,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::varint`].
+    #[inline]
     pub fn signed(&mut self) -> Result<i64, StoreError> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())

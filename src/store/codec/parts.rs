@@ -161,6 +161,7 @@ impl Moments {
     }
 
     /// Writes the next moment.
+    #[inline]
     pub fn write_next(&mut self, w: &mut Writer<'_>, moment: Timestamp) {
         let units = moment.0 / self.unit_us;
         w.signed(units.wrapping_sub(self.last));
@@ -168,17 +169,20 @@ impl Moments {
     }
 
     /// Writes a moment near the last one, which stays the last.
+    #[inline]
     pub fn write_aside(&mut self, w: &mut Writer<'_>, moment: Timestamp) {
         w.signed((moment.0 / self.unit_us).wrapping_sub(self.last));
     }
 
     /// Reads the next moment.
+    #[inline]
     pub fn read_next(&mut self, r: &mut Reader<'_>) -> Result<Timestamp, StoreError> {
         self.last = self.last.wrapping_add(r.signed()?);
         Ok(Timestamp(self.last.wrapping_mul(self.unit_us)))
     }
 
     /// Reads a moment near the last one.
+    #[inline]
     pub fn read_aside(&mut self, r: &mut Reader<'_>) -> Result<Timestamp, StoreError> {
         let units = self.last.wrapping_add(r.signed()?);
         Ok(Timestamp(units.wrapping_mul(self.unit_us)))
@@ -205,6 +209,7 @@ impl Repeated {
     }
 
     /// Writes a 64-bit id with a flag.
+    #[inline]
     pub fn write_flagged(&mut self, w: &mut Writer<'_>, id: u64, flag: bool) {
         let (number, new) = self.number(id);
         w.varint((number << 1) | u64::from(flag));
@@ -214,6 +219,7 @@ impl Repeated {
     }
 
     /// Reads a 64-bit id with its flag.
+    #[inline]
     pub fn read_flagged(&mut self, r: &mut Reader<'_>) -> Result<(u64, bool), StoreError> {
         let packed = r.varint()?;
         let id = self.resolve(r, packed >> 1, Reader::u64)?;
@@ -221,6 +227,7 @@ impl Repeated {
     }
 
     /// Writes a 64-bit id.
+    #[inline]
     pub fn write_u64(&mut self, w: &mut Writer<'_>, id: u64) {
         let (number, new) = self.number(id);
         w.varint(number);
@@ -230,12 +237,14 @@ impl Repeated {
     }
 
     /// Reads a 64-bit id.
+    #[inline]
     pub fn read_u64(&mut self, r: &mut Reader<'_>) -> Result<u64, StoreError> {
         let number = r.varint()?;
         self.resolve(r, number, Reader::u64)
     }
 
     /// Writes a 32-bit id.
+    #[inline]
     pub fn write_u32(&mut self, w: &mut Writer<'_>, id: u32) {
         let (number, new) = self.number(u64::from(id));
         w.varint(number);
@@ -245,6 +254,7 @@ impl Repeated {
     }
 
     /// Reads a 32-bit id.
+    #[inline]
     pub fn read_u32(&mut self, r: &mut Reader<'_>) -> Result<u32, StoreError> {
         let number = r.varint()?;
         let id = self.resolve(r, number, |r| r.u32().map(u64::from))?;
