@@ -126,13 +126,18 @@ fn after_an_erasure_neither_key_nor_row_is_left() {
     }
 }
 
+/// A store with one customer, who is at rest.
+fn with_one(dir: &Path) -> (Store, tokio::runtime::Runtime, CustomerKey) {
+    let (store, runtime) = (Store::open(config(dir)).unwrap(), runtime());
+    let key = runtime.block_on(live(&store, 1, 3));
+    runtime.block_on(stored(&store));
+    (store, runtime, key)
+}
+
 #[test]
 fn an_erasure_that_only_the_log_has_is_finished_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(config(dir.path())).unwrap();
-    let runtime = runtime();
-    let key = runtime.block_on(live(&store, 1, 3));
-    runtime.block_on(stored(&store));
+    let (store, runtime, key) = with_one(dir.path());
     let data_key = store.hot(key).unwrap().data_key.clone();
     // nothing reaches the embedded store any more
     let quiet = store.shared.embedded.quiet().unwrap();
@@ -171,10 +176,7 @@ async fn is_gone_in_memory(store: &Store, key: CustomerKey) {
 #[test]
 fn a_key_whose_transaction_was_committed_and_that_was_not_overwritten_goes_on_opening() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(config(dir.path())).unwrap();
-    let runtime = runtime();
-    let key = runtime.block_on(live(&store, 1, 3));
-    runtime.block_on(stored(&store));
+    let (store, runtime, key) = with_one(dir.path());
     let data_key = store.hot(key).unwrap().data_key.clone();
     let slots = std::fs::read(dir.path().join("keys.slots")).unwrap();
     runtime.block_on(store.erase(erasure(key))).unwrap();
