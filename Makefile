@@ -10,7 +10,8 @@ NPM ?= npm
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## run every test
+test: ## run every test, with a redis-server that is installed when there is none
+	.ci/redis-server
 	$(CARGO) test --locked --all
 
 test-browser: ## try rapport.js in a real Chromium, which is installed when there is none

@@ -48,6 +48,7 @@ mod pairs;
 mod parting;
 mod recent;
 mod recovery;
+pub mod redis;
 mod revisions;
 mod row_seal;
 mod sampled;

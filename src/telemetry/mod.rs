@@ -3,6 +3,7 @@
 pub mod logs;
 pub mod names;
 
+mod redis;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::domain::{
 };
 
 pub use logs::{init_json_logs, init_text_logs};
+pub use redis::{InFlight, RedisMetrics};
 pub use sweep::{SweepResult, Swept};
 
 const LEVELS: [Level; 4] = [Level::Full, Level::NoRecommendations, Level::RulesOnly, Level::Fallback];
@@ -134,13 +136,11 @@ struct Recorder {
 
 impl Recorder {
     fn new() -> Self {
-        let builder = PrometheusBuilder::new();
-        let decide = Matcher::Full(names::DECIDE_SECONDS.to_owned());
-        let recorder = match builder.set_buckets_for_metric(decide, &names::DECIDE_BUCKETS_SECONDS) {
-            Ok(builder) => builder.build_recorder(),
-            // INVARIANT: the buckets are not empty, the only error there is.
-            Err(_) => PrometheusBuilder::new().build_recorder(),
-        };
+        let buckets = names::BUCKETS.iter().try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+            builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), bounds)
+        });
+        // INVARIANT: no buckets are empty, the only error there is.
+        let recorder = buckets.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             for (name, help) in names::HELP {

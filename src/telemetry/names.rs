@@ -138,6 +138,17 @@ pub const SEGMENT_CHANGES: &str = "rapport_segment_changes_total";
 /// Customers in a segment at the last analysis, of the first
 /// [`SEGMENTS_TOLD_MAX`]. Gauge.
 pub const SEGMENT_CUSTOMERS: &str = "rapport_segment_customers";
+/// Calls to Redis that ended, by kind and result: `ok`, an outage or `mistake`.
+/// Counter.
+pub const REDIS_CALLS: &str = "rapport_redis_calls_total";
+/// Time of calls to Redis, by kind. Histogram, seconds.
+pub const REDIS_SECONDS: &str = "rapport_redis_call_seconds";
+/// Calls to Redis on their way. Gauge.
+pub const REDIS_IN_FLIGHT: &str = "rapport_redis_calls_in_flight";
+/// The breaker before Redis: 0 closed, 1 half open, 2 open. Gauge.
+pub const REDIS_BREAKER: &str = "rapport_redis_breaker_state";
+/// Attempts to connect to Redis, by result. Counter.
+pub const REDIS_CONNECTIONS: &str = "rapport_redis_connections_total";
 
 /// Most segments with a gauge of their own.
 pub const SEGMENTS_TOLD_MAX: usize = 32;
@@ -145,6 +156,14 @@ pub const SEGMENTS_TOLD_MAX: usize = 32;
 /// Upper bounds of the buckets of [`DECIDE_SECONDS`].
 pub const DECIDE_BUCKETS_SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Upper bounds of the buckets of [`REDIS_SECONDS`].
+pub const REDIS_BUCKETS_SECONDS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];
+
+/// Histograms and their buckets.
+pub const BUCKETS: [(&str, &[f64]); 2] =
+    [(DECIDE_SECONDS, &DECIDE_BUCKETS_SECONDS), (REDIS_SECONDS, &REDIS_BUCKETS_SECONDS)];
 
 /// Most channels with a label of their own; the rest count as `other`.
 pub const CHANNELS_MAX: usize = 32;
@@ -236,4 +255,9 @@ pub const HELP: &[(&str, &str)] = &[
     (SEGMENT_CHANGES, "Times a customer entered or left a segment, by direction"),
     (SEGMENT_CUSTOMERS, "Customers in a segment at the last analysis"),
     (STORE_UNMATERIALISED, "Records of the log not yet in the embedded store"),
+    (REDIS_CALLS, "Calls to Redis that ended, by kind and result"),
+    (REDIS_SECONDS, "Time of calls to Redis, by kind"),
+    (REDIS_IN_FLIGHT, "Calls to Redis on their way"),
+    (REDIS_BREAKER, "The breaker before Redis: 0 closed, 1 half open, 2 open"),
+    (REDIS_CONNECTIONS, "Attempts to connect to Redis, by result"),
 ];

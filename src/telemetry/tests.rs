@@ -60,3 +60,40 @@ fn every_name_has_a_help_text_and_the_prefix() {
         assert!(names::HELP.iter().any(|(known, _)| *known == name), "{name} has no help");
     }
 }
+
+#[test]
+fn calls_to_redis_are_counted() {
+    let metrics = Metrics::new();
+    let redis = metrics.redis(&["get", "script"], &["ok", "timeout"]);
+    let first = redis.begin();
+    drop(redis.begin());
+    redis.call(0, "ok", Duration::from_micros(80));
+    redis.call(1, "timeout", Duration::from_millis(20));
+    redis.call(1, "unheard of", Duration::ZERO);
+    redis.call(9, "ok", Duration::ZERO);
+    redis.breaker(2);
+    redis.rebuilt(true);
+    redis.rebuilt(false);
+    metrics.upkeep();
+    let text = metrics.render();
+    for line in [
+        "rapport_redis_calls_total{kind=\"get\",result=\"ok\"} 1",
+        "rapport_redis_calls_total{kind=\"script\",result=\"timeout\"} 1",
+        "rapport_redis_calls_total{kind=\"script\",result=\"ok\"} 0",
+        "rapport_redis_call_seconds_bucket{kind=\"get\",le=\"0.0001\"} 1",
+        "rapport_redis_call_seconds_bucket{kind=\"get\",le=\"0.00005\"} 0",
+        "rapport_redis_calls_in_flight 1",
+        "rapport_redis_breaker_state 2",
+        "rapport_redis_connections_total{result=\"ok\"} 1",
+        "rapport_redis_connections_total{result=\"failed\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("unheard of"));
+    drop(first);
+    assert!(metrics.render().contains("rapport_redis_calls_in_flight 0"));
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.split(' ').nth(2).unwrap_or_default();
+        assert!(names::HELP.iter().any(|(known, _)| *known == name), "{name} has no help");
+    }
+}

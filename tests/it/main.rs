@@ -34,6 +34,7 @@ mod publishing;
 mod raw;
 mod readme;
 mod readwrite;
+mod redis;
 mod reload;
 mod replay;
 mod report;
