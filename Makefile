@@ -5,14 +5,21 @@ NODE ?= node
 NPM ?= npm
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-readwrite full-fuzz full-retail full-merges
+.PHONY: help test test-faults test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-readwrite full-fuzz full-retail full-merges full-caps full-replicas full-overload full-faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## run every test, with a redis-server that is installed when there is none
+# Rehearsals of faults: processes that are killed, stopped and cut off under load.
+FAULTS := replicas::coherence:: replicas::failover:: replicas::kills:: replicas::outage:: replicas::replies:: replicas::rolling::
+
+test: ## run every test but rehearsals of faults, with a redis-server that is installed when there is none
 	.ci/redis-server
-	$(CARGO) test --locked --all
+	$(CARGO) test --locked --all -- $(addprefix --skip ,$(FAULTS))
+
+test-faults: ## rehearse faults of Redis and of replicas under load, in short, one after the other
+	.ci/redis-server
+	$(CARGO) test --locked --test it -- --test-threads=1 $(FAULTS)
 
 test-browser: ## try rapport.js in a real Chromium, which is installed when there is none
 	tests/browser/chromium
@@ -80,6 +87,28 @@ full-readwrite: ## 100,000 pairs of a write and a decision that must know it
 full-fuzz: ## fuzz rule text and rule files for ten minutes each; needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run text -- -max_total_time=600 -timeout=1
 	cd fuzz && cargo +nightly fuzz run files -- -max_total_time=600 -timeout=1
+
+full-caps: ## claim 1,000,000 times over three replicas, kill replicas 20 times, measure what a cap costs
+	.ci/redis-server
+	CAPS_CLAIMS=1000000 $(CARGO) test --locked --release --test it caps:: -- --nocapture --test-threads=1
+	CAPS_KILLS=20 $(CARGO) test --locked --release --test it caps::kills -- --nocapture
+	$(CARGO) bench --locked --profile dist --bench caps
+
+full-replicas: ## 10,000 pairs of a write on one replica and a decision on another, what replicas share, all that one tells the others
+	.ci/redis-server
+	COHERENCE_PAIRS=10000 $(CARGO) test --locked --release --test it coherence::what_one_writes -- --nocapture
+	$(CARGO) test --locked --release --test it shared:: -- --test-threads=1
+	FAULTS_FULL=1 $(CARGO) test --locked --release --test it replicas::coherence -- --nocapture --test-threads=1
+
+full-overload: ## ten times what can be answered of heavy decisions, three times of ordinary ones, a minute each
+	$(CARGO) test --locked --release --lib admission::
+	$(CARGO) test --locked --release --test it overload:: -- --nocapture --test-threads=1
+	$(CARGO) bench --locked --profile dist --bench service -- overload --heavy --offers 600 --seconds 60
+	$(CARGO) bench --locked --profile dist --bench service -- overload --seconds 60
+
+full-faults: ## kill replicas and Redis 100 times each, cut the power 200 times, take Redis away for a minute, and more
+	.ci/redis-server
+	FAULTS_FULL=1 $(CARGO) test --locked --release --test it replicas:: -- --nocapture --test-threads=1
 
 full-merges: ## hold 10,000 random merges of customers against a model
 	RANDOM_MERGES=10000 $(CARGO) test --locked --lib random_merges

@@ -52,6 +52,11 @@ pub enum Rules {
     /// Three to six predicates an offer over about fifty attributes, half of
     /// the offers with a schedule; a twentieth of the offers is eligible.
     Selective,
+    /// As [`Rules::Plain`] for any age, and an agent's desk asks too.
+    Desk,
+    /// The same with a condition that looks for a pattern among many words, of
+    /// each offer another one: nothing that an index could tell.
+    Heavy,
 }
 
 /// Offers of a file, so that no file is too large.
@@ -135,7 +140,7 @@ pub fn files(rules: Rules, offers: usize, mark: &str) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for number in 0..offers {
         if number % FILE_OFFERS == 0 {
-            let head = if number == 0 { HEAD.replace("ATTRIBUTES", &attributes(rules)) } else { String::new() };
+            let head = if number == 0 { head(rules) } else { String::new() };
             files.push((format!("bench_{:02}.yaml", files.len()), format!("{head}offers:\n")));
         }
         let Some((_, text)) = files.last_mut() else { continue };
@@ -144,8 +149,35 @@ pub fn files(rules: Rules, offers: usize, mark: &str) -> Vec<(String, String)> {
     files
 }
 
+/// Where an agent asks in [`Rules::Desk`] and [`Rules::Heavy`].
+pub const DESK: &str = "bench_desk";
+/// Words of a customer of [`Rules::Heavy`].
+const WORDS: u64 = 40;
+
+fn head(rules: Rules) -> String {
+    let text = HEAD.replace("ATTRIBUTES", &attributes(rules));
+    if !rules.has_desk() {
+        return text;
+    }
+    let channel = "  - { id: desk, kind: assisted, base_rate: 0.1, require: [talk_track], counts_on: impression }\n";
+    let placement = format!("  - {{ id: {DESK}, channel: desk, slots: 1 }}\n");
+    let fallback = "      - { id: cta_url, type: url }\n    fallback: { headline: \"Welcome\" }\n";
+    text.replace("placements:\n", &format!("{channel}placements:\n"))
+        .replace("      - { id: cta_url, type: url }\n", fallback)
+        .replace("issues:", &format!("{placement}issues:"))
+}
+
+impl Rules {
+    fn has_desk(self) -> bool {
+        matches!(self, Rules::Desk | Rules::Heavy)
+    }
+}
+
 fn attributes(rules: Rules) -> String {
     let mut text = String::new();
+    if rules == Rules::Heavy {
+        text.push_str("  - { id: words, type: set }\n");
+    }
     if rules != Rules::Selective {
         return text;
     }
@@ -166,6 +198,16 @@ fn offer(text: &mut String, (rules, number, mark): (Rules, usize, &str), rng: &m
     let (eligibility, applicability) = match rules {
         Rules::Plain { span_years } => conditions(rng, span_years),
         Rules::Selective => selective(rng),
+        Rules::Desk => conditions(rng, ANY_AGE_YEARS),
+        Rules::Heavy => {
+            let (letter, digit) = (char::from(b'a' + (number % 26) as u8), number / 26 % 10);
+            let pattern = format!("^[a-f]+{letter}{digit}.*{number}$");
+            (format!("!p.words.exists(w, w.matches('{pattern}'))"), "p.age >= 18".to_owned())
+        }
+    };
+    let (desk, desk_treatment) = match rules.has_desk() {
+        true => (format!(", {DESK}"), format!("      desk: {{ en: {{ talk_track: \"Offer {number}.\" }} }}\n")),
+        false => Default::default(),
     };
     let schedule = match rules {
         Rules::Selective if number % 2 == 0 => "    schedule: { from: 2020-01-01, until: 2090-01-01 }\n",
@@ -186,9 +228,9 @@ fn offer(text: &mut String, (rules, number, mark): (Rules, usize, &str), rng: &m
     suitability: \"!p.has_open_complaint || {complaint}\"
     value: {value:.2}
     limits: [ {{ max: 900, window: 30d }} ]
-    placements: [{PLACEMENT}]
+    placements: [{PLACEMENT}{desk}]
     treatments:
-      web:
+{desk_treatment}      web:
         en:
           text: \"Hello {{{{ p.first_name | default('you') }}}}, offer {number} is for you: have a look today.{mark}\"
           data: {{ headline: \"Only for you, {{{{ p.first_name | default('you') }}}}\", cta_url: \"link:shop\" }}
@@ -260,6 +302,10 @@ fn predicate(attribute: u64, share: f64, rng: &mut SplitMix64) -> String {
 /// Customer `number` of these rules as JSON of an `UpsertCustomerRequest`.
 pub fn customer_of(rules: Rules, number: usize) -> Value {
     let mut customer = customer(number);
+    if rules == Rules::Heavy {
+        let words: Vec<String> = (0..WORDS).map(|at| format!("abcdef-{at}-{}", number as u64 * WORDS + at)).collect();
+        customer["attributes"]["words"] = json!(words);
+    }
     if rules == Rules::Selective {
         let mut rng = SplitMix64(SEED.rotate_left(31) ^ (number as u64).wrapping_mul(0x5851_f42d_4c95_7f2d));
         for at in 0..SCORES {
@@ -320,6 +366,17 @@ pub fn question(number: usize) -> Value {
         "placements": [{"placement": PLACEMENT}],
         "context": {"basket_value": 5 + number % 60},
         "trace": "TRACE_SUMMARY",
+    })
+}
+
+/// The same asked from an agent's desk.
+#[allow(dead_code, reason = "the bench of the service asks for it")]
+pub fn question_of_agent(number: usize) -> Value {
+    json!({
+        "identities": [identity(number)],
+        "placements": [{"placement": DESK}],
+        "context": {"basket_value": 5 + number % 60},
+        "view": "VIEW_AGENT",
     })
 }
 

@@ -31,6 +31,7 @@ use loadgen::{
     closed::{Load, Shape},
     ingest,
     open::{self, Arrivals, Open, Plan},
+    overload,
     paired::{self, CYCLES_DROPPED, Pair, Sliced},
     process::{Pinning, cores, rss_kib},
     report::{Report, latency, quartiles, us},
@@ -170,6 +171,20 @@ enum Command {
         #[arg(long, default_value_t = 5_000_000)]
         memory_events: u64,
     },
+    /// More calls than can be answered, of an agent's desk and of pages; then
+    /// fewer again.
+    Overload {
+        /// Decisions that cost milliseconds, ten times as many as can be made.
+        #[arg(long)]
+        heavy: bool,
+        /// Ordinary decisions, three times as many as can be made; this is the
+        /// default.
+        #[arg(long, conflicts_with = "heavy")]
+        ordinary: bool,
+        /// Times of what can be answered.
+        #[arg(long)]
+        times: Option<f64>,
+    },
     /// Runs the echo; started by the others.
     #[command(hide = true)]
     Server {
@@ -193,16 +208,27 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     loadgen::histogram::self_check();
     let pinning = if options.pin == Pin::Split { Pinning::split() } else { Pinning::NONE };
+    let rules = match command {
+        Command::Overload { heavy: true, .. } => generator::Rules::Heavy,
+        Command::Overload { .. } => generator::Rules::Desk,
+        _ => options.rules(),
+    };
     let scenario = Scenario {
         offers: options.offers,
-        rules: options.rules(),
+        rules,
         program: options.program.clone(),
         customers: options.customers,
         pinning,
-        serve_args: options.serve_args.clone(),
+        serve_args: match command {
+            // calls take turns
+            Command::Overload { .. } => {
+                options.serve_args.iter().cloned().chain(["--queue-age-max-ms=50".to_owned()]).collect()
+            }
+            _ => options.serve_args.clone(),
+        },
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    if matches!(command, Command::Open | Command::Scrape | Command::Swap) {
+    if matches!(command, Command::Open | Command::Scrape | Command::Swap | Command::Overload { .. }) {
         // the driver is polled at each tick: a reply waits for no batch of other tasks
         builder.event_interval(1);
     }
@@ -218,6 +244,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Layouts => bench.layouts().await,
             Command::Scrape => bench.scrape().await,
             Command::Rss => bench.rss().await,
+            Command::Overload { heavy, times, .. } => bench.overload(heavy, times).await,
             Command::Swap => bench.swap().await,
             Command::Ingest { events, memory_events } => bench.ingest(events, memory_events).await,
             Command::Batch { .. } | Command::Server { .. } => anyhow::bail!("this needs no generated rules"),
@@ -420,6 +447,16 @@ impl Bench {
         }
         ratio_rows(&mut report, &[("p50 over the echo's", p50), ("p99 over the echo's", p99)]);
         Ok(report)
+    }
+
+    async fn overload(&self, heavy: bool, times: Option<f64>) -> anyhow::Result<Report> {
+        let Options { offers, customers, connections, seconds, .. } = self.options;
+        let what = if heavy { "heavy" } else { "ordinary" };
+        let title = format!(
+            "overload, {what} decisions: {offers} offers, {customers} customers, {connections} connections, {seconds} s"
+        );
+        let goals = overload::Goals::of(heavy, times);
+        overload::run(&self.scenario, (title, self.time(), connections), goals).await
     }
 
     async fn scrape(&self) -> anyhow::Result<Report> {

@@ -46,6 +46,20 @@ pub struct ServeArgs {
     /// Directory of the event log and the store [default: ./data]
     #[arg(long, env = "RAPPORT_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Where profiles are backed: `embedded`, or the Redis that replicas share, as
+    /// `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://` [default: embedded]
+    #[arg(long, env = "RAPPORT_STORE", value_name = "URL", hide_env_values = true)]
+    pub store: Option<String>,
+    /// What the keys in Redis begin with [default: rapport]
+    #[arg(long, env = "RAPPORT_STORE_NAMESPACE", value_name = "NAME")]
+    pub store_namespace: Option<String>,
+    /// File of 32 bytes or more that seals the secrets in Redis; the same for
+    /// every replica [default: they lie there as they are]
+    #[arg(long, env = "RAPPORT_STORE_SECRET", value_name = "FILE")]
+    pub store_secret: Option<PathBuf>,
+    /// Milliseconds that this process's system time is wrong by, for rehearsals
+    #[arg(long, env = "RAPPORT_REHEARSE_CLOCK_SKEW_MS", value_name = "MS", hide = true, allow_negative_numbers = true)]
+    pub rehearse_clock_skew_ms: Option<i64>,
     /// Directory of the rules [default: ./rules]
     #[arg(long, env = "RAPPORT_RULES", value_name = "DIR")]
     pub rules: Option<PathBuf>,
@@ -86,6 +100,11 @@ pub struct ServeArgs {
     /// Most requests answered at the same time [default: 4096]
     #[arg(long, env = "RAPPORT_MAX_IN_FLIGHT", value_name = "N")]
     pub max_in_flight: Option<usize>,
+    /// Milliseconds that a call may wait for its turn in a burst; when there is
+    /// always one waiting, a twentieth of it; 0 for no turns: calls are answered as
+    /// they come [default: 0]
+    #[arg(long, env = "RAPPORT_QUEUE_AGE_MAX_MS", value_name = "MS")]
+    pub queue_age_max_ms: Option<u64>,
     /// Origin of pages that may call from a browser; may be given again
     #[arg(long, env = "RAPPORT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
@@ -108,6 +127,9 @@ struct ServeFile {
     listen: Option<SocketAddr>,
     private_listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
+    store: Option<String>,
+    store_namespace: Option<String>,
+    store_secret: Option<PathBuf>,
     rules: Option<PathBuf>,
     api_keys: Option<PathBuf>,
     insecure: Option<bool>,
@@ -121,6 +143,7 @@ struct ServeFile {
     timeline_days: Option<u32>,
     drain_timeout_ms: Option<u64>,
     max_in_flight: Option<usize>,
+    queue_age_max_ms: Option<u64>,
     cors_origin: Vec<String>,
     browser_rate: Option<u32>,
     trusted_proxies: Option<usize>,
@@ -136,6 +159,14 @@ pub struct ServeConfig {
     pub private_listen: SocketAddr,
     /// Directory of the event log and the store.
     pub data_dir: PathBuf,
+    /// Where profiles are backed: `embedded` or a Redis, as given.
+    pub store: String,
+    /// What the keys in Redis begin with.
+    pub store_namespace: String,
+    /// File that seals the secrets in Redis.
+    pub store_secret: Option<PathBuf>,
+    /// Milliseconds that the system time is wrong by; for rehearsals only.
+    pub rehearse_clock_skew_ms: i64,
     /// Directory of the rules.
     pub rules: PathBuf,
     /// File of API keys.
@@ -162,6 +193,9 @@ pub struct ServeConfig {
     pub drain_timeout_ms: u64,
     /// Most requests answered at the same time.
     pub max_in_flight: usize,
+    /// Milliseconds that a call may wait for its turn in a burst; while calls
+    /// always wait it is a twentieth of that.
+    pub queue_age_max_ms: u64,
     /// Origins of pages that may call from a browser.
     pub cors_origins: Vec<String>,
     /// Requests per second of a browser key, or of an origin, from one address.
@@ -179,9 +213,13 @@ impl Default for ServeConfig {
     }
 }
 
+/// The store that needs no other service.
+pub const EMBEDDED: &str = "embedded";
 /// The least that the event log may be limited to, bytes; the store refuses
 /// less too.
 const LOG_BYTES_MIN: u64 = 1 << 20;
+/// The longest that calls may be let wait, milliseconds.
+const QUEUE_AGE_MAX_MS: u64 = 60_000;
 /// Most origins.
 const CORS_ORIGINS_MAX: usize = 256;
 /// The highest rate of browsers, requests per second.
@@ -234,6 +272,9 @@ impl ServeConfig {
         if self.max_in_flight == 0 {
             return wrong("`max_in_flight` must be at least 1");
         }
+        if self.queue_age_max_ms > QUEUE_AGE_MAX_MS {
+            return wrong("`queue_age_max_ms` must be at most 60000");
+        }
         if self.log_bytes_max < LOG_BYTES_MIN {
             return wrong("`log_bytes_max` must be at least 1048576 (1 MiB)");
         }
@@ -282,6 +323,10 @@ fn merge(args: ServeArgs, file: ServeFile) -> ServeConfig {
         listen,
         private_listen: private.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7071))),
         data_dir: args.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./data")),
+        store: args.store.or(file.store).unwrap_or_else(|| EMBEDDED.to_owned()),
+        store_namespace: args.store_namespace.or(file.store_namespace).unwrap_or_else(|| "rapport".to_owned()),
+        store_secret: args.store_secret.or(file.store_secret),
+        rehearse_clock_skew_ms: args.rehearse_clock_skew_ms.unwrap_or(0),
         rules: args.rules.or(file.rules).unwrap_or_else(|| PathBuf::from("./rules")),
         api_keys: args.api_keys.or(file.api_keys),
         insecure: args.insecure.or(file.insecure).unwrap_or(false),
@@ -295,6 +340,7 @@ fn merge(args: ServeArgs, file: ServeFile) -> ServeConfig {
         timeline_days: args.timeline_days.or(file.timeline_days).unwrap_or(400),
         drain_timeout_ms: args.drain_timeout_ms.or(file.drain_timeout_ms).unwrap_or(10_000),
         max_in_flight: args.max_in_flight.or(file.max_in_flight).unwrap_or(4_096),
+        queue_age_max_ms: args.queue_age_max_ms.or(file.queue_age_max_ms).unwrap_or(0),
         cors_origins: if cors_origin.is_empty() { file.cors_origin } else { cors_origin },
         browser_rate: args.browser_rate.or(file.browser_rate).unwrap_or(20),
         trusted_proxies: args.trusted_proxies.or(file.trusted_proxies).unwrap_or(0),

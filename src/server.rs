@@ -4,8 +4,10 @@
 //! thread from then on, so that a decision never changes threads. Whatever may
 //! take long (metrics, sampling, probes) lives on the control runtime.
 
+pub mod background;
 pub mod calls;
 pub mod catch;
+pub mod connected;
 pub mod edge;
 pub mod gate;
 pub mod keys;
@@ -13,18 +15,30 @@ pub mod listener;
 pub mod private;
 pub mod roles;
 pub mod sample;
+mod sample_replicas;
+pub mod signals;
+pub mod supervise;
+pub mod waiting;
 pub mod wire;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
+    task::AbortHandle,
 };
 use tonic::{
     server::NamedService,
@@ -34,7 +48,7 @@ use tonic::{
 use crate::{
     app::App,
     config::ServeConfig,
-    grpc::{Api, MESSAGE_BYTES_MAX},
+    grpc::{Api, MESSAGE_BYTES_MAX, admission::Shares},
     http,
     proto::{
         DESCRIPTORS, analysis_service_server::AnalysisServiceServer, customer_service_server::CustomerServiceServer,
@@ -45,12 +59,16 @@ use crate::{
 
 use calls::Calls;
 use edge::Edge;
-use gate::{GateLayer, Limits};
+use gate::{Gates, Limits};
 use keys::Keys;
+use supervise::Supervisor;
 use worker::Served;
 
 /// Threads of the control runtime.
 const CONTROL_THREADS: usize = 2;
+
+/// How long saying goodbye to the other replicas may take.
+const LEAVE_MAX: Duration = Duration::from_millis(250);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +119,38 @@ pub struct Running {
     stop: watch::Sender<bool>,
     control: Runtime,
     workers: Vec<JoinHandle<()>>,
+    private: AbortHandle,
+}
+
+/// The sockets of a service: bound before it starts, so that another may take
+/// them over.
+pub struct Listeners {
+    public: std::net::TcpListener,
+    private: std::net::TcpListener,
+    /// Where they listen.
+    pub started: Started,
+}
+
+impl Listeners {
+    /// Binds the addresses.
+    ///
+    /// # Errors
+    /// A bind that other hosts could reach without keys, an address in use.
+    pub fn bind(config: &ServeConfig) -> Result<Self, ServeError> {
+        refuse_exposed(config)?;
+        let (public, public_address) = bind(config.listen)?;
+        let (private, private_address) = bind(config.private_listen)?;
+        Ok(Self { public, private, started: Started { public: public_address, private: private_address } })
+    }
+
+    /// The same sockets for another service.
+    ///
+    /// # Errors
+    /// The system gives no more handles.
+    pub fn try_clone(&self) -> Result<Self, ServeError> {
+        let clone = |listener: &std::net::TcpListener| listener.try_clone().map_err(ServeError::Thread);
+        Ok(Self { public: clone(&self.public)?, private: clone(&self.private)?, started: self.started })
+    }
 }
 
 /// Tells a service to stop; may be sent to another thread.
@@ -114,21 +164,8 @@ impl Shutdown {
     }
 }
 
-/// A task that panicked starts again after this long.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
-
-/// Runs a background task to its end; one that panics is counted, logged and
-/// started again.
-async fn supervise<F: Future<Output = ()> + Send + 'static>(name: &'static str, start: impl Fn() -> F) {
-    while let Err(error) = tokio::spawn(start()).await {
-        if error.is_cancelled() {
-            return;
-        }
-        crate::telemetry::metrics().panics.increment(1);
-        tracing::error!(task = name, "a background task panicked; it is started again");
-        tokio::time::sleep(RESTART_AFTER).await;
-    }
-}
+/// How long giving leases back may take at a stop.
+const CAPS_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT, or until the handle given to `started` is
 /// used; then drains and closes the store. Blocking.
@@ -151,7 +188,7 @@ pub fn serve_with(
 ) -> Result<(), ServeError> {
     let running = start_with(config, app, pages)?;
     let shutdown = running.shutdown();
-    running.control.spawn(stop_on_signal(shutdown.clone()));
+    running.control.spawn(signals::stop(signals::told()?, shutdown.clone()));
     started(running.started, shutdown);
     running.wait();
     Ok(())
@@ -171,16 +208,29 @@ pub fn start(config: &ServeConfig, app: Arc<App>) -> Result<Running, ServeError>
 /// # Errors
 /// As [`start`].
 pub fn start_with(config: &ServeConfig, app: Arc<App>, pages: Router) -> Result<Running, ServeError> {
+    // what is wrong with the keys is told before an address is taken
+    config.api_keys.as_deref().map(Keys::read).transpose()?;
+    start_on(config, app, pages, Listeners::bind(config)?)
+}
+
+/// As [`start_with`], on sockets that are bound.
+///
+/// # Errors
+/// A wrong file of keys, no threads.
+pub fn start_on(
+    config: &ServeConfig,
+    app: Arc<App>,
+    pages: Router,
+    listeners: Listeners,
+) -> Result<Running, ServeError> {
     let keys = config.api_keys.as_deref().map(Keys::read).transpose()?;
-    refuse_exposed(config)?;
-    let (public, public_address) = bind(config.listen)?;
-    let (private, private_address) = bind(config.private_listen)?;
+    let Listeners { public, private, started } = listeners;
     let control = control_runtime()?;
     let (stop, stopped) = watch::channel(false);
 
     let api = Api::new(Arc::clone(&app));
     let limits = Arc::new(Limits::new(config.max_in_flight));
-    let gate = GateLayer {
+    let gates = Gates {
         limits: Arc::clone(&limits),
         edge: Arc::new(Edge::new(config, keys)),
         calls: Calls::new(&api),
@@ -188,32 +238,31 @@ pub fn start_with(config: &ServeConfig, app: Arc<App>, pages: Router) -> Result<
     };
     let routes = control.block_on(routes(&api, pages, stopped.clone()))?;
     let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
-    let served = Served { gate, routes, stop: stopped.clone(), drain_timeout };
+    let supervisor = Supervisor::new(control.handle(), stopped.clone());
+    let served = Served {
+        supervisor: supervisor.clone(),
+        gates,
+        shares: Arc::new(Shares::new(config.max_in_flight)),
+        routes,
+        stop: stopped.clone(),
+        drain_timeout,
+    };
     let (inboxes, workers) = worker::start(config, &served)?;
 
     control.spawn(listener::accept(public, inboxes, stopped.clone()));
-    control.spawn(private::serve(private, private::router(&app, &stopped)));
-    control.spawn(private::sample(Arc::clone(&app), limits, Arc::clone(api.traffic())));
+    let private = control.spawn(private::serve(private, private::router(&app, &supervisor, &stopped))).abort_handle();
+    let (sampled, traffic) = (Arc::clone(&app), Arc::clone(api.traffic()));
+    supervisor
+        .spawn("metrics", move || private::sample(Arc::clone(&sampled), Arc::clone(&limits), Arc::clone(&traffic)));
     control.spawn(stop_streams(api, stopped.clone()));
-    let (watched, rules) = (Arc::clone(&app), config.rules.clone());
-    control.spawn(supervise("rules watcher", move || Arc::clone(&watched).watch_rules(rules.clone())));
-    let paused = Arc::clone(&app);
-    control.spawn(supervise("pauses on disk", move || Arc::clone(&paused).keep_pauses_written()));
+    background::start(&supervisor, config, &app);
     let (watched, mut draining) = (Arc::clone(&app), stopped.clone());
     control.spawn(async move {
         draining.wait_for(|stop| *stop).await.ok();
         watched.store.end_watches();
         watched.stop_sweeps();
     });
-    let silent = Arc::clone(&app);
-    control.spawn(supervise("attribution windows", move || Arc::clone(&silent).follow_attribution()));
-    let (swept, every) = (Arc::clone(&app), Duration::from_secs(config.sweep_every_s));
-    let every = (!every.is_zero()).then_some(every);
-    control.spawn(supervise("analysis of all customers", move || Arc::clone(&swept).keep_sweeping(every)));
-    let followed = Arc::clone(&app);
-    control.spawn(supervise("response rates", move || Arc::clone(&followed).follow_tallies()));
-    let started = Started { public: public_address, private: private_address };
-    Ok(Running { started, app, stop, control, workers })
+    Ok(Running { started, app, stop, control, workers, private })
 }
 
 fn refuse_exposed(config: &ServeConfig) -> Result<(), ServeError> {
@@ -231,9 +280,20 @@ impl Running {
         Shutdown(self.stop.clone())
     }
 
+    /// What is served.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// The runtime for background tasks.
     pub fn control(&self) -> &Handle {
         self.control.handle()
+    }
+
+    /// Leaves the sockets to another service: what runs here is finished.
+    pub fn hand_over(&self) {
+        self.private.abort();
+        self.stop.send_replace(true);
     }
 
     /// Waits for the stop, drains, and closes the store. Blocking.
@@ -244,6 +304,13 @@ impl Running {
             }
         }
         self.app.stop_sweeps();
+        if let Some(caps) = self.app.store.caps() {
+            self.control.block_on(caps.close(CAPS_CLOSE_TIMEOUT));
+        }
+        if let Some(remote) = self.app.store.remote().filter(|remote| remote.is_up()) {
+            // without it the others wait until this replica counts as gone
+            let _ = self.control.block_on(remote.leave(Instant::now() + LEAVE_MAX));
+        }
         self.control.shutdown_background();
         // its thread holds the data directory
         self.app.wait_for_sweep();
@@ -318,19 +385,4 @@ async fn report_drain(reporter: tonic_health::server::HealthReporter, mut stop: 
     for service in services {
         reporter.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
     }
-}
-
-async fn stop_on_signal(shutdown: Shutdown) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("listening for signals failed: the service can only be killed");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping: requests in flight are finished");
-    shutdown.stop();
 }

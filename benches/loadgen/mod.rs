@@ -7,6 +7,7 @@ pub mod closed;
 pub mod histogram;
 pub mod ingest;
 pub mod open;
+pub mod overload;
 pub mod paired;
 pub mod process;
 pub mod report;

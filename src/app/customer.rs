@@ -1,6 +1,7 @@
 //! The one view of a customer, and writes to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -19,7 +20,7 @@ use super::{
     App, AppError, CustomerView, UpsertInput, Upserted,
     population::{Person, unasked},
     record::CLAMPED,
-    token,
+    token::{self, Wanted},
 };
 
 impl App {
@@ -29,13 +30,17 @@ impl App {
     /// Nobody, or more than one customer, has these identities; the view would
     /// be older than the token.
     pub async fn customer(&self, identities: &[Identity], consistency_token: &str) -> Result<CustomerView, AppError> {
-        let hot = self.known(identities).await?;
         let wanted = match consistency_token {
-            "" => 0,
-            text => token::version_of(text)
+            "" => Wanted::Version(0),
+            text => token::wanted(text)
                 .ok_or_else(|| AppError::invalid("consistency_token", "not one of ours; send it as it was returned"))?,
         };
-        if hot.profile.version < wanted {
+        let seen = match &wanted {
+            Wanted::Seen(seen) => self.until_seen(seen, Duration::MAX).await,
+            Wanted::Version(_) => true,
+        };
+        let hot = self.known(identities).await?;
+        if !seen || matches!(wanted, Wanted::Version(wanted) if hot.profile.version < wanted) {
             return Err(AppError::FailedPrecondition("the customer's state is older than the token".to_owned()));
         }
         Ok(self.view(&self.current(), &hot.profile))
@@ -77,7 +82,7 @@ impl App {
             traits: read(|s| matches!(s, AttributeSource::Trait(_))),
             segments,
             holdout: decide::in_holdout(ruleset, profile.arm_key),
-            consistency_token: token::of_version(Some(profile.version)),
+            consistency_token: self.token_of(Some(profile.version), None),
         }
     }
 
@@ -210,7 +215,8 @@ impl App {
         let target = Target::Identities(write.identities);
         let submission = Submission { target, event, content: write.content, strength: write.strength };
         let receipt = self.store.record(vec![submission]).await.pop();
-        upserted(receipt, write.strength, |left_out| self.told_of(left_out))
+        let token = receipt.as_ref().map_or_else(String::new, |receipt| self.token_of_receipt(receipt));
+        upserted((receipt, token), write.strength, |left_out| self.told_of(left_out))
     }
 
     /// Names of event types, offers, channels and items behind their stable
@@ -262,7 +268,7 @@ fn content_of(content: &Content<'_>) -> u64 {
 }
 
 fn upserted(
-    receipt: Option<Receipt>,
+    (receipt, consistency_token): (Option<Receipt>, String),
     strength: Strength,
     told: impl FnOnce(&[LeftOut]) -> Vec<String>,
 ) -> Result<Upserted, AppError> {
@@ -270,12 +276,9 @@ fn upserted(
         return Err(AppError::Store(crate::store::StoreError::Closed));
     };
     match receipt.status {
-        ReceiptStatus::Recorded | ReceiptStatus::Duplicate => Ok(Upserted {
-            consistency_token: token::of_version(receipt.customer.map(|_| receipt.version)),
-            strength,
-            created: receipt.created,
-            warnings: told(&receipt.left_out),
-        }),
+        ReceiptStatus::Recorded | ReceiptStatus::Duplicate => {
+            Ok(Upserted { consistency_token, strength, created: receipt.created, warnings: told(&receipt.left_out) })
+        }
         ReceiptStatus::Conflict => {
             Err(AppError::AlreadyExists("the request id was used with another body; use a new one".to_owned()))
         }

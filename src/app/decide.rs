@@ -1,6 +1,9 @@
 //! The use case of a decision: gather, rank, claim, compose, record behind the
 //! answer.
 
+mod recorded;
+mod waiting;
+
 use std::{
     cell::RefCell,
     sync::Arc,
@@ -12,26 +15,31 @@ use smallvec::SmallVec;
 use crate::{
     decide::{self, Composed, Denied, Inputs, Ranking, Scratch, Snapshot},
     domain::{
-        Decision, DecisionId, Degraded, Intent, OfferSlot, PlacementId, Profile, Reason, RecordRef, Request,
-        Reservation, Timestamp,
+        Decision, DecisionId, Degraded, Intent, OfferSlot, Profile, Reason, RecordRef, Request, Reservation, Timestamp,
     },
-    store::{DecisionRecord, DeniedRecord, PairTable},
+    store::PairTable,
     telemetry::Class,
 };
 
 use super::{
-    App, AppError, chosen,
-    claims::Claimed,
+    App, AppError,
+    asking::Asking,
+    claims::{Claimed, Claiming},
     digest,
-    gather::Gathered,
+    gather::{Gathered, time_budget_ms},
     idempotency::{Answer, Entry, Ticket},
     signing::{Purpose, RingSigner},
-    token,
+    terms::Terms,
 };
+
+use waiting::{Step, Turn, Waiting};
 
 /// How often refused claims are answered by ranking again; then the slot's
 /// fallback.
 const CLAIMS_MAX: usize = 3;
+/// Share of the time a caller waits that claims over all replicas may take, percent:
+/// the rest is for ranking again.
+const CLAIMS_SHARE_PERCENT: u64 = 75;
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
@@ -57,6 +65,8 @@ pub(super) struct Question<'a> {
     pub keep_order: &'a [(OfferSlot, RecordRef)],
     /// What it counts as.
     pub class: Class,
+    /// On what terms it is answered.
+    pub terms: Terms,
 }
 
 impl App {
@@ -65,12 +75,26 @@ impl App {
     ///
     /// # Errors
     /// The request id was used with another body; its answer cannot be replayed.
-    pub async fn decide(
+    pub fn decide(
         self: &Arc<Self>,
         snapshot: Arc<Snapshot>,
         request: Request,
+    ) -> impl Future<Output = Result<Arc<Decision>, AppError>> {
+        self.decide_on(snapshot, request, Terms::default())
+    }
+
+    /// The same, on terms.
+    ///
+    /// # Errors
+    /// As [`App::decide`].
+    pub async fn decide_on(
+        self: &Arc<Self>,
+        snapshot: Arc<Snapshot>,
+        request: Request,
+        terms: Terms,
     ) -> Result<Arc<Decision>, AppError> {
-        let question = |request| Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Interactive };
+        let class = Class::Interactive;
+        let question = |request| Question { snapshot: &snapshot, request, keep_order: &[], class, terms };
         if request.request_id.is_empty() {
             return Ok(Arc::new(self.answer(question(request)).await));
         }
@@ -118,16 +142,21 @@ impl App {
 
     /// Answers a question afresh.
     pub(super) async fn answer(&self, question: Question<'_>) -> Decision {
-        let gathered = self.gather(&question.request).await;
-        self.answer_gathered(question, gathered)
+        let gathered = self.gather(&question.request, question.terms).await;
+        match with_worker(|worker| self.decide_now(question, gathered, worker)) {
+            Step::Decided(decision) => decision,
+            // boxed, so that the usual way does not carry the size of this one
+            Step::Asks(waiting) => Box::pin(asked(waiting)).await,
+        }
     }
 
-    /// Answers a question with what was gathered for it.
-    pub(super) fn answer_gathered(&self, question: Question<'_>, gathered: Gathered) -> Decision {
-        WORKER.with(|worker| match worker.try_borrow_mut() {
-            Ok(mut worker) => self.decide_now(question, gathered, &mut worker),
-            Err(_) => self.decide_now(question, gathered, &mut Worker::default()),
-        })
+    /// Answers a question with what was gathered for it. Waits only where an exact
+    /// cap or budget is at stake that this process does not count.
+    pub(super) async fn answer_gathered(&self, question: Question<'_>, gathered: Gathered) -> Decision {
+        match with_worker(|worker| self.decide_now(question, gathered, worker)) {
+            Step::Decided(decision) => decision,
+            Step::Asks(waiting) => Box::pin(asked(waiting)).await,
+        }
     }
 
     /// A visitor for a question that names nobody. INVARIANT: such a one is not
@@ -141,7 +170,7 @@ impl App {
         question
     }
 
-    fn decide_now(&self, question: Question<'_>, gathered: Gathered, worker: &mut Worker) -> Decision {
+    fn decide_now<'a>(&'a self, question: Question<'a>, gathered: Gathered, worker: &mut Worker) -> Step<'a> {
         let started = Instant::now();
         let now = match (question.request.intent, question.request.as_of) {
             (Intent::Preview, Some(as_of)) => as_of,
@@ -153,46 +182,52 @@ impl App {
             app: self,
             now,
             id,
-            token: token::of_version(gathered.customer.as_ref().map(|c| c.profile.version)),
+            started,
+            token: self.token_of(gathered.customer.as_ref().map(|c| c.profile.version), None),
             question,
             gathered,
         };
         // INVARIANT: what is large (a ranking) is made where it stays: it is not
         // handed from function to function
-        let mut denied = DeniedList::new();
-        let mut refusals = 0;
+        let mut turn = Turn::default();
         round.read_open(worker);
-        let mut ranking = round.rank(worker, &denied);
-        let mut composed = round.compose(worker, &denied, &ranking);
-        while refusals <= round.refusals_max()
-            && let lost = round.lost(&ranking, &mut composed)
-            && !lost.is_empty()
-        {
-            refusals += 1;
-            if refusals > round.refusals_max() {
-                denied = round.everything();
-            } else {
-                denied.extend(lost);
-                round.read_open(worker);
+        let mut ranking = round.rank(worker, &turn.denied);
+        let mut composed = round.compose(worker, &turn.denied, &ranking);
+        match round.settle(worker, &mut turn, (&mut ranking, &mut composed)) {
+            Some(asking) => {
+                let (reservations, exhausted) =
+                    (std::mem::take(&mut worker.reservations), std::mem::take(&mut worker.exhausted));
+                let asks = Some(asking);
+                Step::Asks(Box::new(Waiting { round, turn, ranking, composed, reservations, exhausted, asks }))
             }
-            ranking = round.rank(worker, &denied);
-            composed = round.compose(worker, &denied, &ranking);
+            None => Step::Decided(round.finish(worker, turn, (&ranking, composed))),
         }
-        let mut decision = composed.decision;
-        if round.question.request.intent == Intent::Preview {
-            return decision;
+    }
+}
+
+/// Runs with the buffers of this worker thread.
+fn with_worker<R>(run: impl FnOnce(&mut Worker) -> R) -> R {
+    WORKER.with(|worker| match worker.try_borrow_mut() {
+        Ok(mut worker) => run(&mut worker),
+        Err(_) => run(&mut Worker::default()),
+    })
+}
+
+/// Asks as often as it takes to decide.
+async fn asked(mut waiting: Box<Waiting<'_>>) -> Decision {
+    loop {
+        let answered = waiting.ask().await;
+        match with_worker(|worker| answered.go_on(worker)) {
+            Step::Decided(decision) => return decision,
+            Step::Asks(again) => waiting = again,
         }
-        round.observe(&decision, &ranking, started.elapsed());
-        if !round.record(&decision, &ranking, denied, worker) {
-            decision.degraded.insert(Degraded::LogUnavailable);
-        }
-        decision
     }
 }
 
 /// One question on its way through the pipeline.
 struct Round<'a> {
     app: &'a App,
+    started: Instant,
     now: Timestamp,
     id: DecisionId,
     token: String,
@@ -202,7 +237,7 @@ struct Round<'a> {
 
 type DeniedList = SmallVec<[Denied; 4]>;
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     fn read_open(&self, worker: &mut Worker) {
         let buffers = (&mut worker.reservations, &mut worker.exhausted);
         self.app.read_open(self.customer(), self.question.snapshot, self.now, buffers);
@@ -254,26 +289,76 @@ impl Round<'_> {
         CLAIMS_MAX + self.question.request.placements.len()
     }
 
-    /// Winners that fell out: their content failed, or a claim was refused.
-    fn lost(&self, ranking: &Ranking, composed: &mut Composed) -> Vec<Denied> {
-        match composed.failed.is_empty() {
-            true => self.claim(ranking),
-            false => std::mem::take(&mut composed.failed),
+    /// Claims for the winners and ranks again without who was refused, until every
+    /// winner has what it needs; stops where the store must be asked.
+    fn settle(
+        &self,
+        worker: &mut Worker,
+        turn: &mut Turn,
+        (ranking, composed): (&mut Ranking, &mut Composed),
+    ) -> Option<Box<Asking<'a>>> {
+        while turn.refusals <= self.refusals_max() {
+            let lost = match composed.failed.is_empty() {
+                true => match self.claim(ranking, turn.is_blind) {
+                    Claimed::All => return None,
+                    Claimed::Refused(lost) => lost,
+                    Claimed::Ask(asking) => return Some(asking),
+                },
+                false => std::mem::take(&mut composed.failed),
+            };
+            self.again(worker, turn, (lost, &mut *ranking, &mut *composed));
         }
+        None
     }
 
-    /// Claims caps and budgets for the winners; answers who was refused.
-    fn claim(&self, ranking: &Ranking) -> Vec<Denied> {
+    /// Ranks again without those that fell out: their content failed, or a claim was
+    /// refused.
+    fn again(
+        &self,
+        worker: &mut Worker,
+        turn: &mut Turn,
+        (lost, ranking, composed): (Vec<Denied>, &mut Ranking, &mut Composed),
+    ) {
+        turn.refusals += 1;
+        if turn.refusals > self.refusals_max() {
+            turn.denied = self.everything();
+        } else {
+            turn.denied.extend(lost);
+            self.read_open(worker);
+        }
+        *ranking = self.rank(worker, &turn.denied);
+        *composed = self.compose(worker, &turn.denied, ranking);
+    }
+
+    /// Claims caps and budgets for the winners.
+    fn claim(&self, ranking: &Ranking, is_blind: bool) -> Claimed<'a> {
         if self.question.request.intent == Intent::Preview || ranking.winners.is_empty() {
-            return Vec::new();
+            return Claimed::All;
         }
-        match self.app.claim_winners(self.question.snapshot, self.customer(), ranking, (self.id, self.now)) {
-            Claimed::All => Vec::new(),
-            Claimed::Refused(offers) => {
-                let denied = |(offer, record)| Denied { offer, record, reason: Reason::ClaimRefused };
-                offers.into_iter().map(denied).collect()
-            }
+        let (snapshot, customer) = (self.question.snapshot, self.customer());
+        let (app, decision, now) = (self.app, self.id, self.now);
+        app.claim_winners(Claiming { snapshot, customer, ranking, decision, now, is_blind })
+    }
+
+    /// Until when claims may take: most of what the caller waits, and never longer
+    /// than that from when the call came.
+    fn claims_until(&self) -> Instant {
+        let budget_ms = time_budget_ms(&self.question.request);
+        let share = self.started + Duration::from_millis(budget_ms * CLAIMS_SHARE_PERCENT / 100);
+        share.min(self.question.terms.until(Duration::from_millis(budget_ms)))
+    }
+
+    /// Tells of the decision, records it and hands it out.
+    fn finish(self, worker: &mut Worker, turn: Turn, (ranking, composed): (&Ranking, Composed)) -> Decision {
+        let mut decision = composed.decision;
+        if self.question.request.intent == Intent::Preview {
+            return decision;
         }
+        self.observe(&decision, ranking, self.started.elapsed());
+        if !self.record(&decision, ranking, turn.denied, worker) {
+            decision.degraded.insert(Degraded::LogUnavailable);
+        }
+        decision
     }
 
     fn everything(&self) -> DeniedList {
@@ -284,57 +369,6 @@ impl Round<'_> {
 
     fn customer(&self) -> Option<&Profile> {
         self.gathered.customer.as_ref().map(|c| &c.profile)
-    }
-
-    fn observe(&self, decision: &Decision, ranking: &Ranking, elapsed: Duration) {
-        let ruleset = &self.question.snapshot.ruleset;
-        let dropped = Reason::ALL.iter().map(|r| (*r, ranking.counts[*r as usize])).filter(|(_, count)| *count > 0);
-        let dropped: SmallVec<[(Reason, u32); Reason::TABLE_LEN]> = dropped.collect();
-        let counted = (self.question.class, decision);
-        self.app.metrics.decided(counted, &dropped, elapsed, |placement| {
-            let slot = ruleset.placement_slots.get(&PlacementId::of(placement))?;
-            Some(&*ruleset.channel(ruleset.placements[slot.index()].channel).name)
-        });
-    }
-
-    /// Queues the record; false when it could not be.
-    fn record(self, decision: &Decision, ranking: &Ranking, denied: DeniedList, worker: &mut Worker) -> bool {
-        let ruleset = &self.question.snapshot.ruleset;
-        let exposed = self.exposure(ranking);
-        let offer_id = |slot: &OfferSlot| ruleset.offer(*slot).id;
-        let denied_record = |d: &Denied| DeniedRecord { offer: offer_id(&d.offer), record: d.record, reason: d.reason };
-        let eligible = chosen::eligible(ruleset, ranking, &mut worker.pairs);
-        let record = Box::new(DecisionRecord {
-            id: self.id,
-            now: self.now,
-            matched: self.gathered.matched,
-            ruleset: ruleset.hash,
-            model_version: self.question.snapshot.models.version,
-            signing_key: self.app.keys.signing_key(),
-            reservations: worker.reservations.clone(),
-            exhausted: worker.exhausted.iter().map(offer_id).collect(),
-            denied: denied.iter().map(denied_record).collect(),
-            keep_order: self.question.keep_order.iter().map(|kept| (offer_id(&kept.0), kept.1)).collect(),
-            degraded: self.gathered.degraded,
-            consistency_token: self.token.into_boxed_str(),
-            public_url: Arc::clone(self.app.keys.public_url()),
-            digest: digest::decision(decision),
-            winners: chosen::winners(self.question.snapshot, ranking, self.now),
-            eligible,
-            exposed,
-            pauses: Arc::clone(&self.question.snapshot.pauses),
-            base_version: self.question.snapshot.base.version,
-            request: self.question.request,
-            customer: self.gathered.customer,
-        });
-        self.app.store.submit_decision(record)
-    }
-
-    /// Whether the customer now counts for the lift for the first time: there
-    /// was marketing worth saying, to the treated and to the held out alike.
-    fn exposure(&self, ranking: &Ranking) -> Option<bool> {
-        let first = self.customer()?.exposed_at.is_none();
-        (first && ranking.exposable).then_some(ranking.holdout_hit)
     }
 }
 

@@ -9,10 +9,20 @@ use crate::{
     store::{HotProfile, Resolved},
 };
 
-use super::{App, customer::matched_of, token};
+use super::{
+    App,
+    customer::matched_of,
+    terms::{Fullness, Terms},
+    token::{self, Wanted},
+};
 
 /// Milliseconds a caller waits when the request does not say.
 const TIME_BUDGET_MS: u64 = 100;
+
+/// Milliseconds that the caller of a question waits.
+pub(super) fn time_budget_ms(request: &Request) -> u64 {
+    if request.time_budget_ms == 0 { TIME_BUDGET_MS } else { request.time_budget_ms.into() }
+}
 
 /// What a decision is made from, gathered before the pure part.
 pub(super) struct Gathered {
@@ -86,27 +96,43 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Nobody, for it could not be read who it is.
+fn unread(degraded: &mut DegradedSet) -> Gathered {
+    degraded.insert(Degraded::ProfileUnavailable);
+    Gathered { matched: Match::New, customer: None, degraded: DegradedSet::default() }
+}
+
 impl App {
     /// Resolves the identities and takes the hot profile. Waits only when one
-    /// of them is not in memory, and never longer than the time budget.
-    pub(super) async fn gather(&self, request: &Request) -> Gathered {
+    /// of them is not in memory, and never longer than the time budget; not at
+    /// all for a short answer.
+    pub(super) async fn gather(&self, request: &Request, terms: Terms) -> Gathered {
         let mut degraded = DegradedSet::default();
+        if self.store.redis_is_down() {
+            degraded.insert(Degraded::RedisDown);
+        }
+        let budget_ms = time_budget_ms(request);
+        let wanted = token::wanted(&request.consistency_token);
+        if let Some(Wanted::Seen(seen)) = &wanted
+            && !Box::pin(self.until_seen(seen, terms.left(Duration::from_millis(budget_ms)) * 3 / 4)).await
+        {
+            degraded.insert(Degraded::StaleProfile);
+        }
         let mut gathered = match self.gather_hot(request) {
             Some(gathered) => gathered,
+            None if terms.fullness == Fullness::Short => unread(&mut degraded),
             None => {
-                let budget_ms =
-                    if request.time_budget_ms == 0 { TIME_BUDGET_MS } else { request.time_budget_ms.into() };
                 let cold = Box::pin(self.gather_cold(request));
-                let cold = Box::pin(tokio::time::timeout(Duration::from_millis(budget_ms), cold));
-                cold.await.ok().flatten().unwrap_or_else(|| {
-                    degraded.insert(Degraded::ProfileUnavailable);
-                    Gathered { matched: Match::New, customer: None, degraded: DegradedSet::default() }
-                })
+                let cold =
+                    Box::pin(tokio::time::timeout_at(terms.until(Duration::from_millis(budget_ms)).into(), cold));
+                cold.await.ok().flatten().unwrap_or_else(|| unread(&mut degraded))
             }
         };
-        let wanted = token::version_of(&request.consistency_token).unwrap_or(0);
+        if terms.fullness == Fullness::Short {
+            degraded.insert(Degraded::Overload);
+        }
         let version = gathered.customer.as_ref().map_or(0, |c| c.profile.version);
-        if wanted > version {
+        if matches!(wanted, Some(Wanted::Version(wanted)) if wanted > version) || self.lacks_entries() {
             degraded.insert(Degraded::StaleProfile);
         }
         gathered.degraded = degraded;

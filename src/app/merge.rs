@@ -9,7 +9,7 @@ use crate::{
     store::{LeftOut, Merge, MergeCause, NotLinked, Receipt, ReceiptStatus, too_large},
 };
 
-use super::{App, AppError, token};
+use super::{App, AppError};
 
 /// Two customers to be made one.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl App {
     }
 
     async fn merged(&self, receipt: Receipt, id: MergeId) -> Result<Merged, AppError> {
-        let consistency_token = token::of_version(receipt.customer.map(|_| receipt.version));
+        let consistency_token = self.token_of_receipt(&receipt);
         match (receipt.status, receipt.customer) {
             (ReceiptStatus::Recorded, Some(key)) => {
                 let hot = self.store.profile(key).await?;

@@ -1,5 +1,6 @@
 //! The shell: the one clock, the swapped snapshot, and the use cases.
 
+mod asking;
 mod attribution;
 mod chosen;
 mod claims;
@@ -24,17 +25,20 @@ mod publish;
 mod reached;
 mod record;
 mod replay;
+mod replicas;
 mod respond;
 pub mod signing;
 mod stream;
 mod subscribe;
 mod sweep;
+mod terms;
 mod timeline;
 mod token;
 mod types;
 mod watch;
 
 pub use crate::learn::{Lift, lift};
+pub use clock::ClockStart;
 pub use erase::{DECISIONS_EXPORTED_MAX, EraseInput, Erased, ExportedCustomer, TIMELINE_EXPORTED_MAX};
 pub use error::{AppError, Violation};
 pub use gently::{CHANGES_MAX, LongWork, TRIALS_MAX};
@@ -50,8 +54,9 @@ pub use publish::{
 };
 pub use subscribe::{CURSOR_EVERY, SKIPPED_MAX, SubscribeInput, Subscription, Told, Types};
 pub use sweep::{SweepError, SweepState};
+pub use terms::{Fullness, Terms};
 pub use timeline::{TimelineInput, TimelineKind, TimelinePlace, is_late};
-pub use token::version_of as consistency_version;
+pub use token::wanted as consistency_wanted;
 pub use types::*;
 pub use watch::{WATCH_MAX, Watched, Watching};
 
@@ -62,10 +67,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     decide::Snapshot,
-    domain::{Profile, Tallies, Timestamp, time::SECOND_US},
+    domain::{Pauses, Profile, Tallies, Timestamp, time::SECOND_US},
     learn,
     rules::{self, Ruleset},
-    store::{Linking, Store, StoreError},
+    store::{Linking, SharedRules, Store, StoreError},
     telemetry::{self, Class, Metrics},
 };
 
@@ -102,10 +107,24 @@ pub struct App {
     pausing: Mutex<()>,
     pauses_kept: Mutex<publish::Kept>,
     directory: Mutex<publish::Directory>,
+    /// Held while pauses are exchanged with other replicas.
+    spreading: Mutex<()>,
+    /// What is known of what the replicas share.
+    shared: Mutex<publish::Shared>,
     reached: Mutex<reached::Reached>,
     /// For calls that take long.
     room: gently::Room,
     sweeps: sweep::Sweeps,
+}
+
+/// What a service knows of the other replicas before it opens; nothing when it is
+/// alone.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// How its clock begins.
+    pub clock: ClockStart,
+    /// What they serve.
+    pub rules: Option<SharedRules>,
 }
 
 /// Why the service cannot start.
@@ -127,8 +146,34 @@ impl App {
     /// # Errors
     /// Nothing served before and the rules are refused, or the store fails.
     pub fn open(store: Store, found: &Rules, public_url: &str) -> Result<Self, OpenError> {
-        let clock = Clock::after(store.latest_time());
-        let Start { ruleset, activation, control } = publish::start(&store, found, clock.now())?;
+        Self::open_with(store, found, public_url, Opening::default())
+    }
+
+    /// As [`App::open`], with what the other replicas told.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub fn open_with(store: Store, found: &Rules, public_url: &str, opening: Opening) -> Result<Self, OpenError> {
+        let clock = Clock::after(store.latest_time(), opening.clock);
+        let Start { ruleset, activation, control } =
+            publish::start(&store, found, clock.now(), opening.rules.as_ref())?;
+        let mut shared = publish::Shared::kept_in(store.remote().map(|remote| remote.dir().to_owned()));
+        let mut control = control;
+        if let Some(others) = &opening.rules {
+            // what is not the one that serves here is looked at again
+            shared.begin(
+                others
+                    .active
+                    .as_ref()
+                    .filter(|(active, _)| active.activation.hash == ruleset.hash)
+                    .map(|(active, _)| active.version),
+            );
+            let list = shared.merged(&control.pauses, &others.pauses);
+            if list != control.pauses.list {
+                control.pauses = Pauses { version: control.pauses.version + 1, list };
+                store.save_pauses(&control.pauses, &[])?;
+            }
+        }
         let ring = store.key_ring("tokens")?;
         let keys = KeyRing::new(&ring, public_url)
             .ok_or_else(|| StoreError::Corrupt("the key ring `tokens` holds no key".to_owned()))?;
@@ -155,6 +200,8 @@ impl App {
             pausing: Mutex::default(),
             pauses_kept: Mutex::new(publish::Kept { version: pauses.version, ..Default::default() }),
             directory: Mutex::new(publish::Directory { taken: control.directory, ..Default::default() }),
+            spreading: Mutex::default(),
+            shared: Mutex::new(shared),
             compiled: Mutex::new(vec![ruleset]),
             reached: Mutex::default(),
             room: gently::Room::default(),
@@ -165,6 +212,9 @@ impl App {
             keys,
         };
         app.store.link_by(Linking::of(&app.current().ruleset.schema));
+        if let Some(caps) = app.store.caps() {
+            caps.go_by(&app.current().ruleset);
+        }
         app.restore_request_ids()?;
         app.release_paused(&pauses);
         app.take_first(found);

@@ -14,7 +14,6 @@ use crate::{
 use super::{
     App, EventInput, OutcomeInput, Recorded, RecordedStatus,
     signing::{Presented, TokenError},
-    token,
 };
 
 /// An event further in the future is clamped to now, microseconds.
@@ -96,7 +95,8 @@ impl App {
         }
         let told = |receipt: Receipt, mut warnings: Vec<String>, strength| {
             warnings.extend(self.told_of(&receipt.left_out));
-            Recorded::of(receipt, strength, warnings)
+            let token = self.token_of_receipt(&receipt);
+            Recorded::of(receipt, strength, (token, warnings))
         };
         let mut stored = receipts.into_iter().zip(noted);
         results
@@ -268,7 +268,7 @@ impl Recorded {
         Self { status, strength, consistency_token: String::new(), warnings: Vec::new() }
     }
 
-    fn of(receipt: Receipt, strength: Strength, warnings: Vec<String>) -> Self {
+    fn of(receipt: Receipt, strength: Strength, (consistency_token, warnings): (String, Vec<String>)) -> Self {
         let stored = matches!(receipt.status, ReceiptStatus::Recorded | ReceiptStatus::Duplicate);
         Self {
             status: match receipt.status {
@@ -279,7 +279,7 @@ impl Recorded {
                 ReceiptStatus::Exhausted => RecordedStatus::Exhausted,
             },
             strength: stored.then_some(strength),
-            consistency_token: token::of_version(receipt.customer.map(|_| receipt.version)),
+            consistency_token,
             warnings,
         }
     }

@@ -15,7 +15,7 @@ use super::{
     App, AppError, OutcomeInput, RespondInput, Responded,
     decide::Question,
     idempotency::{Answer, Ticket},
-    token,
+    terms::Terms,
 };
 
 impl App {
@@ -54,8 +54,8 @@ impl App {
         let about = (presentation.offer, presentation.record);
         let again = self.answer_again(request, &stored, (about, excluded));
         let decision = self.once(&ticket, &entry, again).await?;
-        let Answered { duplicate, version } = receipt;
-        Ok(Responded { decision, duplicate, strength, consistency_token: token::of_version(version) })
+        let Answered { duplicate, consistency_token } = receipt;
+        Ok(Responded { decision, duplicate, strength, consistency_token })
     }
 
     async fn record_answer(&self, submission: Submission) -> Result<Answered, AppError> {
@@ -78,7 +78,7 @@ impl App {
         if let (false, Some(outcome)) = (duplicate, outcome) {
             self.metrics.outcome(outcome);
         }
-        Ok(Answered { duplicate, version: receipt.customer.map(|_| receipt.version) })
+        Ok(Answered { duplicate, consistency_token: self.token_of_receipt(&receipt) })
     }
 
     async fn answered_decision(&self, id: DecisionId) -> Result<StoredDecision, AppError> {
@@ -114,7 +114,8 @@ impl App {
         }
         let keep_order = kept(&snapshot, stored, answered);
         self.release_unanswered(&snapshot, stored, answered);
-        let question = Question { snapshot: &snapshot, request, keep_order: &keep_order, class: Class::Interactive };
+        let (class, terms) = (Class::Interactive, Terms::default());
+        let question = Question { snapshot: &snapshot, request, keep_order: &keep_order, class, terms };
         let about = question.request.identities.iter().map(|one| one.hash).collect();
         Ok(Answer::of(Arc::new(self.answer(question).await), Intent::Present, about))
     }
@@ -163,8 +164,8 @@ fn given_way(ruleset: &Ruleset, winners: &[WinnerRecord], answered: Shown) -> Ve
 #[derive(Default)]
 struct Answered {
     duplicate: bool,
-    /// The customer's version afterwards.
-    version: Option<u64>,
+    /// The customer's state afterwards.
+    consistency_token: String,
 }
 
 /// What was shown before, in its order, without what was answered.

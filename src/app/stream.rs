@@ -15,6 +15,7 @@ use super::{
     digest,
     gather::Gathered,
     idempotency::{Ticket, stream_ids::Claim},
+    terms::Terms,
 };
 
 /// A stream waits while so many decisions lie before the log: the queue has room
@@ -41,10 +42,11 @@ impl App {
         snapshot: Arc<Snapshot>,
         mut request: Request,
     ) -> Result<Arc<Decision>, AppError> {
+        let terms = Terms::default();
         if request.intent == Intent::Preview {
             let gathered = self.gather_seeing(&request).await?;
-            let question = Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Batch };
-            return Ok(Arc::new(self.answer_gathered(question, gathered)));
+            let question = Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Batch, terms };
+            return Ok(Arc::new(self.answer_gathered(question, gathered).await));
         }
         let ticket = Ticket::of_stream(&request.request_id, digest::request(&request));
         let asking = loop {
@@ -70,8 +72,8 @@ impl App {
         let doubtful = self.store.log_is_doubtful();
         let gathered = self.gather_seeing(&request).await?;
         let customer = gathered.customer.as_ref().map(|customer| customer.profile.key);
-        let question = Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Batch };
-        let decision = self.answer_gathered(question, gathered);
+        let question = Question { snapshot: &snapshot, request, keep_order: &[], class: Class::Batch, terms };
+        let decision = self.answer_gathered(question, gathered).await;
         let lost = decision.degraded.has(Degraded::LogUnavailable);
         if lost || doubtful && !self.is_recorded(decision.id).await {
             // what it reserved must not keep the next answer from being given
@@ -86,7 +88,7 @@ impl App {
 
     /// Gathers, and answers only when it could be read who is asked about.
     async fn gather_seeing(&self, request: &Request) -> Result<Gathered, AppError> {
-        let gathered = self.gather(request).await;
+        let gathered = self.gather(request, Terms::default()).await;
         if gathered.degraded.has(Degraded::ProfileUnavailable) {
             let why = "the profile could not be read within `time_budget_ms`: ask again";
             return Err(AppError::Unavailable(why.to_owned()));

@@ -1,10 +1,10 @@
-//! Local time: where windows begin and quiet hours end.
+//! Local time: where quiet hours begin and end.
 
 use jiff::{civil, tz::TimeZone};
 
 use crate::{
     domain::Timestamp,
-    rules::{QuietHours, Window},
+    rules::{QuietHours, local, timestamp},
 };
 
 /// Most time zones of customers remembered by a worker.
@@ -30,21 +30,6 @@ impl Zones {
             }
         };
         self.known[at].1.as_ref()
-    }
-}
-
-/// The first moment a window counts; it ends now. The calendar is the ruleset's.
-pub(super) fn window_from(window: Window, now: Timestamp, zone: &TimeZone) -> Timestamp {
-    let date = || local(now, zone).date();
-    match window {
-        Window::Rolling(us) => now.plus_us(us.saturating_neg()).plus_us(1),
-        Window::Day => midnight(date(), zone),
-        Window::Week => {
-            let today = date();
-            let since_monday = i64::from(today.weekday().to_monday_zero_offset());
-            midnight(today.saturating_sub(jiff::Span::new().days(since_monday)), zone)
-        }
-        Window::Month => midnight(date().first_of_month(), zone),
     }
 }
 
@@ -78,20 +63,4 @@ pub(super) fn quiet_from(hours: &QuietHours, after: Timestamp, zone: &TimeZone) 
     // The earlier of two equal local times: hours that come twice begin with the first.
     let begin = |date: civil::Date| timestamp(date.at(hour, minute, 0, 0), zone, |ambiguous| ambiguous.earlier());
     [Some(today), today.tomorrow().ok()].into_iter().flatten().map(begin).find(|begin| *begin > after)
-}
-
-fn local(at: Timestamp, zone: &TimeZone) -> civil::DateTime {
-    zone.to_datetime(jiff::Timestamp::from_microsecond(at.0).unwrap_or_default())
-}
-
-fn midnight(date: civil::Date, zone: &TimeZone) -> Timestamp {
-    timestamp(date.at(0, 0, 0, 0), zone, |ambiguous| ambiguous.compatible())
-}
-
-fn timestamp(
-    local: civil::DateTime,
-    zone: &TimeZone,
-    choose: impl Fn(jiff::tz::AmbiguousTimestamp) -> Result<jiff::Timestamp, jiff::Error>,
-) -> Timestamp {
-    choose(zone.to_ambiguous_timestamp(local)).map_or(Timestamp(0), |t| Timestamp(t.as_microsecond()))
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    Inputs, calendar,
+    Inputs,
     plan::{OfferLimit, Plan},
     wishes::{self, Weekly},
 };
@@ -130,7 +130,7 @@ impl History {
     fn from(&mut self, window: u16, (rules, plan, now): (&Ruleset, &Plan, Timestamp)) -> Timestamp {
         let at = usize::from(window);
         let window = plan.limits.windows[at];
-        *self.windows[at].get_or_insert_with(|| calendar::window_from(window, now, &rules.time_zone))
+        *self.windows[at].get_or_insert_with(|| window.from(now, &rules.time_zone))
     }
 
     fn count(
@@ -335,12 +335,10 @@ pub(super) fn is_of(interaction: &Interaction, held: &Reservation) -> bool {
         == (held.decision, held.offer, held.channel, held.record)
 }
 
-/// Whether an interaction reached the person as its channel counts it. Later
-/// outcomes imply the contact; what was cancelled unseen is none.
+/// Whether an interaction reached the person as its channel counts it.
 pub(super) fn is_contact(interaction: &Interaction, channel: Option<&Channel>) -> bool {
-    let reached = interaction.outcomes.intersects(OutcomeSet::REACHED);
-    let counts = channel.is_some_and(|c| interaction.outcomes.intersects(c.counts_on));
-    reached || counts && !interaction.outcomes.has(OutcomeType::Cancelled)
+    let outcomes = interaction.outcomes;
+    channel.map_or(outcomes.intersects(OutcomeSet::REACHED), |channel| channel.counts(outcomes))
 }
 
 /// Whether a limit looks at a channel.

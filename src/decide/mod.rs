@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Cells, Decision, DecisionId, Degraded, DegradedSet, Holder, LinkRef, Match, OfferSet, OfferSlot, Pauses,
+        Cells, Decision, DecisionId, Degraded, DegradedSet, Holder, Level, LinkRef, Match, OfferSet, OfferSlot, Pauses,
         PresentationRef, Profile, RecordRef, Request, Reservation, Timestamp, VisitorId,
     },
     predict::{BaseModel, Models},
@@ -157,7 +157,7 @@ pub struct Denied {
     pub offer: OfferSlot,
     /// For which record; [`RecordRef::NONE`] for all.
     pub record: RecordRef,
-    /// `ClaimRefused` or `RenderFailed`.
+    /// `ClaimRefused`, `ClaimUnknown` or `RenderFailed`.
     pub reason: crate::domain::Reason,
 }
 
@@ -185,6 +185,9 @@ pub struct Composed {
 /// Stages 1 to 6: who wins, for every placement in request order.
 pub fn rank(inputs: &Inputs<'_>, scratch: &mut Scratch) -> Ranking {
     let mut pass = Pass::begin(inputs, scratch);
+    if inputs.degraded.has(Degraded::Overload) {
+        return short(pass);
+    }
     retrieve::sieve(&mut pass);
     engagement::sieve(&mut pass);
     for question in Questions::of(inputs) {
@@ -201,6 +204,21 @@ pub fn rank(inputs: &Inputs<'_>, scratch: &mut Scratch) -> Ranking {
             }
         }
     }
+    pass.finish()
+}
+
+/// Nobody wins, and no offer is looked at: each placement gets its fallback.
+fn short(mut pass: Pass<'_>) -> Ranking {
+    for question in Questions::of(pass.inputs) {
+        match question {
+            Asked::Unknown => pass.answer_unknown(),
+            Asked::Known(question) => {
+                pass.tables.pool.clear();
+                pass.answer(&question);
+            }
+        }
+    }
+    pass.ranking.level = Level::Fallback;
     pass.finish()
 }
 

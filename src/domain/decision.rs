@@ -105,12 +105,19 @@ pub enum Degraded {
     LogUnavailable = 3,
     /// The shared store is away.
     RedisDown = 4,
+    /// Nothing was ranked, for there was too much to do.
+    Overload = 5,
 }
 
 impl Degraded {
     /// Every one.
-    pub const ALL: [Degraded; 4] =
-        [Degraded::StaleProfile, Degraded::ProfileUnavailable, Degraded::LogUnavailable, Degraded::RedisDown];
+    pub const ALL: [Degraded; 5] = [
+        Degraded::StaleProfile,
+        Degraded::ProfileUnavailable,
+        Degraded::LogUnavailable,
+        Degraded::RedisDown,
+        Degraded::Overload,
+    ];
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
@@ -119,6 +126,7 @@ impl Degraded {
             Degraded::ProfileUnavailable => "profile_unavailable",
             Degraded::LogUnavailable => "log_unavailable",
             Degraded::RedisDown => "redis_down",
+            Degraded::Overload => "overload",
         }
     }
 }

@@ -89,11 +89,13 @@ reasons! {
     OutsideSendWindow = 31, Contact, "outside_send_window";
     /// The record was not looked at: enough before it pass.
     NotLookedAt = 32, Engagement, "not_looked_at";
+    /// Whether its claim has room could not be asked in time.
+    ClaimUnknown = 33, Contact, "claim_unknown";
 }
 
 impl Reason {
     /// One more than the largest number; the length of a table by reason.
-    pub const TABLE_LEN: usize = 33;
+    pub const TABLE_LEN: usize = 34;
 
     /// From its number.
     pub fn from_number(number: u8) -> Option<Self> {

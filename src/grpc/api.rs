@@ -1,18 +1,23 @@
 //! The calls, from wire message to wire message. Both transports use it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
-    app::{App, AppError, Explanation, Violation},
+    app::{App, AppError, Explanation, Terms, Violation},
     decide::Snapshot,
     domain::{Currency, Decision, DecisionId, Timestamp, Trace, View},
     proto,
 };
 
-use super::{caller::Caller, traffic::Traffic};
+use super::{
+    admission::{self, Entering, Offered},
+    caller::Caller,
+    status,
+    traffic::Traffic,
+};
 
 use super::convert::{
     Reading, customer,
@@ -73,15 +78,38 @@ impl Api {
     /// # Errors
     /// As [`App::decide`]; every violation.
     pub async fn decide(&self, caller: Caller, wire: proto::DecideRequest) -> Answer<proto::DecideResponse> {
-        self.decide_and(caller, wire, decision::write).await
+        self.decide_and(caller, wire, Terms::default(), decision::write).await
     }
 
-    /// Answers a question, the answer appended to a buffer.
+    /// The same, once it is its turn.
+    ///
+    /// # Errors
+    /// As [`Api::decide`]; there is too much to do, or the caller has stopped
+    /// waiting.
+    pub async fn decide_in_turn(
+        &self,
+        entering: Option<Entering>,
+        caller: Caller,
+        wire: proto::DecideRequest,
+    ) -> Answer<proto::DecideResponse> {
+        let Some(entering) = entering else { return self.decide(caller, wire).await };
+        let urgency = admission::of_question(&self.app.current().ruleset, caller, &wire);
+        let turn = entering.turn(urgency, Offered::OrShort).await.map_err(|away| status::turned_away(&away))?;
+        let terms = turn.terms();
+        turn.run(pin!(self.decide_and(caller, wire, terms, decision::write))).await
+    }
+
+    /// Answers a question on terms, the answer appended to a buffer.
     ///
     /// # Errors
     /// As [`Api::decide`].
-    pub async fn decide_into(&self, caller: Caller, wire: proto::DecideRequest, mut into: Vec<u8>) -> Answer<Vec<u8>> {
-        self.decide_and(caller, wire, |answer, shown| {
+    pub async fn decide_into(
+        &self,
+        caller: Caller,
+        wire: proto::DecideRequest,
+        (terms, mut into): (Terms, Vec<u8>),
+    ) -> Answer<Vec<u8>> {
+        self.decide_and(caller, wire, terms, |answer, shown| {
             wire::write(answer, shown, &mut into);
             into
         })
@@ -92,13 +120,14 @@ impl Api {
         &self,
         caller: Caller,
         wire: proto::DecideRequest,
+        terms: Terms,
         write: impl FnOnce(&Decision, Shown<'_>) -> T,
     ) -> Answer<T> {
         let snapshot = self.app.current();
         let currency = snapshot.ruleset.currency;
         let request = self.read_of(caller, &snapshot, |reading| request::read(reading, wire))?;
         let shown = Shown { view: request.view, trace: request.trace, currency: &currency };
-        let decision = self.app.decide(snapshot, request).await?;
+        let decision = self.app.decide_on(snapshot, request, terms).await?;
         Ok(write(&decision, shown))
     }
 

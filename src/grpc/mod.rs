@@ -1,5 +1,6 @@
 //! The gRPC services: thin, over the calls of [`Api`].
 
+pub mod admission;
 mod analysis;
 pub mod api;
 pub mod caller;
@@ -24,6 +25,7 @@ pub mod watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
+pub use admission::Entering;
 pub use api::Api;
 pub use caller::{Agent, Caller, Newcomer, Sight};
 
@@ -57,10 +59,10 @@ impl DecisionService for Api {
     type ExportDecisionsStream = ReceiverStream<Result<proto::ExportDecisionsResponse, Status>>;
 
     async fn decide(&self, request: Request<proto::DecideRequest>) -> Answer<proto::DecideResponse> {
-        let caller = Caller::of(request.extensions());
+        let (caller, entering) = (Caller::of(request.extensions()), Entering::of(request.extensions()));
         let question = request.into_inner();
         let newcomer = Newcomer::of(self.app(), caller, &question.visitor_id);
-        let mut answer = Api::decide(self, caller, question).await.map(Response::new)?;
+        let mut answer = self.decide_in_turn(entering, caller, question).await.map(Response::new)?;
         if let Some(newcomer) = newcomer {
             answer.extensions_mut().insert(newcomer);
         }

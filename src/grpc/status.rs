@@ -1,14 +1,18 @@
 //! The one place where errors become `google.rpc.Status`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock, time::Duration};
 
-use tonic::{Code, Status};
+use axum::http::{HeaderMap, Response};
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     app::{AppError, PublishReport, Severity, Violation},
     store::StoreError,
+    telemetry::CallClass,
 };
+
+use super::admission::{Cause, TurnedAway};
 
 /// The domain of `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "rapport.v1";
@@ -123,7 +127,48 @@ pub fn idle(minutes: u64) -> Status {
 /// Too many requests in flight.
 pub fn overloaded(in_flight_max: usize) -> Status {
     let message = format!("`{in_flight_max}` requests are being answered already: try again later");
-    with_info(Code::ResourceExhausted, "OVERLOADED", &message)
+    exhausted(&message, RETRY_AFTER)
+}
+
+/// When it is worth asking again once too many requests were in flight.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The same of a class that was turned away: what goes first may ask again first.
+const RETRY_AFTER_OF: [Duration; CallClass::ALL.len()] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1_000)];
+
+fn exhausted(message: &str, retry_after: Duration) -> Status {
+    let mut details = info("OVERLOADED");
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A call that is not answered, for there is too much to do or its caller has
+/// stopped waiting.
+pub fn turned_away(away: &TurnedAway) -> Status {
+    match away.cause {
+        Cause::Overload => {
+            let retry_after = RETRY_AFTER_OF[away.class as usize];
+            let (class, retry_ms) = (away.class.name(), retry_after.as_millis());
+            let message = format!("there is too much to do for calls of `{class}`: try again after `{retry_ms}` ms");
+            exhausted(&message, retry_after)
+        }
+        Cause::Late => {
+            with_info(Code::DeadlineExceeded, "LATE", "the call waited for its turn until its deadline had passed")
+        }
+    }
+}
+
+/// The same as the answer to a gRPC call. There may be very many: what they say
+/// is written once.
+pub fn turned_away_plain(away: &TurnedAway) -> Response<Body> {
+    static WRITTEN: [OnceLock<HeaderMap>; CallClass::ALL.len()] = [const { OnceLock::new() }; CallClass::ALL.len()];
+    if away.cause == Cause::Late {
+        return turned_away(away).into_http();
+    }
+    let write = || turned_away(away).into_http::<Body>().into_parts().0.headers;
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = WRITTEN[away.class as usize].get_or_init(write).clone();
+    response
 }
 
 fn info(reason: &str) -> ErrorDetails {

@@ -12,6 +12,7 @@ mod source;
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -25,7 +26,7 @@ use tonic::{Status, body::Body};
 
 use crate::{proto, telemetry::metrics};
 
-use super::{Api, Caller, status, unary::PREFIX_BYTES};
+use super::{Api, Caller, Entering, admission::Turns, status, unary::PREFIX_BYTES};
 
 use run::Run;
 use source::Source;
@@ -41,9 +42,9 @@ const ENDING: usize = 1;
 type Piece = Result<Bytes, Status>;
 
 /// Answers a call of `DecideStream` that is plain.
-pub fn open(api: &Api, request: Request<Body>) -> Response<Body> {
+pub fn open(api: &Api, entering: Entering, request: Request<Body>) -> Response<Body> {
     let caller = Caller::of(request.extensions());
-    match start(api, caller, Source::plain(request.into_body())) {
+    match start(api, (caller, Some(entering.turns)), Source::plain(request.into_body())) {
         Ok(pieces) => {
             let mut response = Response::new(Body::new(Answers { pieces, ended: false }));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -62,16 +63,20 @@ pub fn decoded(
     request: tonic::Request<tonic::Streaming<proto::DecideStreamRequest>>,
 ) -> Result<Decoded, Status> {
     let caller = Caller::of(request.extensions());
-    let pieces = start(api, caller, Source::Decoded(Box::new(request.into_inner())))?;
+    let turns = Entering::of(request.extensions()).map(|entering| entering.turns);
+    let pieces = start(api, (caller, turns), Source::Decoded(Box::new(request.into_inner())))?;
     Ok(Decoded { pieces, piece: Bytes::new() })
 }
 
-fn start(api: &Api, caller: Caller, source: Source) -> Result<mpsc::Receiver<Piece>, Status> {
+/// Who opens a stream, and the turns of the thread it is answered on.
+type OpenedBy = (Caller, Option<Arc<Turns>>);
+
+fn start(api: &Api, opened_by: OpenedBy, source: Source) -> Result<mpsc::Receiver<Piece>, Status> {
     let place = api.traffic().open()?;
     let (sender, pieces) = mpsc::channel(PIECES_MAX + ENDING);
     // INVARIANT: the channel is new, there is room
     let ending = sender.clone().try_reserve_owned().map_err(|_| status::stopping())?;
-    tokio::spawn(Run::new(api.clone(), caller, (source, sender), place).run(ending));
+    tokio::spawn(Run::new(api.clone(), opened_by, (source, sender), place).run(ending));
     Ok(pieces)
 }
 

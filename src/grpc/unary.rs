@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -15,7 +15,13 @@ use http_body::{Body as _, Frame};
 use prost::Message;
 use tonic::{Code, Status, body::Body};
 
-use super::{Api, Caller, MESSAGE_BYTES_MAX, status};
+use crate::app::Terms;
+
+use super::{
+    Api, Caller, Entering, MESSAGE_BYTES_MAX,
+    admission::{self, Offered},
+    status,
+};
 
 /// The path of `Decide`.
 pub const DECIDE: &str = "/rapport.v1.DecisionService/Decide";
@@ -33,10 +39,21 @@ pub fn is_plain<B>(request: &Request<B>) -> bool {
     as_it_is && request.method() == Method::POST
 }
 
-/// Answers a call of `Decide` that [`is_plain`].
-pub async fn decide(api: &Api, request: Request<Body>) -> Response<Body> {
+/// Answers a call of `Decide` that [`is_plain`], once it is its turn.
+pub async fn decide(api: &Api, entering: Entering, request: Request<Body>) -> Response<Body> {
     let caller = Caller::of(request.extensions());
-    match answer(api, caller, request.into_body()).await {
+    let received = match receive(request.into_body()).await {
+        Ok(received) => received,
+        Err(status) => return status.into_http(),
+    };
+    let message = received.get(PREFIX_BYTES..).unwrap_or_default();
+    let urgency = admission::of_message(&api.app().current().ruleset, caller, message);
+    let turn = match entering.turn(urgency, Offered::OrShort).await {
+        Ok(turn) => turn,
+        Err(away) => return status::turned_away_plain(&away),
+    };
+    let terms = turn.terms();
+    match turn.run(pin!(answer(api, caller, message, terms))).await {
         Ok(message) => {
             let mut response = Response::new(Body::new(Unary { message: Some(message), ended: false }));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -46,13 +63,11 @@ pub async fn decide(api: &Api, request: Request<Body>) -> Response<Body> {
     }
 }
 
-async fn answer(api: &Api, caller: Caller, body: Body) -> Result<Bytes, Status> {
-    let received = receive(body).await?;
-    let message = received.get(PREFIX_BYTES..).unwrap_or_default();
+async fn answer(api: &Api, caller: Caller, message: &[u8], terms: Terms) -> Result<Bytes, Status> {
     let question = Message::decode(message).map_err(|error| status::undecodable(&error.to_string()))?;
     let mut buffer = Vec::with_capacity(ANSWER_BYTES);
     buffer.extend_from_slice(&[0; PREFIX_BYTES]);
-    let mut answer = api.decide_into(caller, question, buffer).await?;
+    let mut answer = api.decide_into(caller, question, (terms, buffer)).await?;
     let len = u32::try_from(answer.len() - PREFIX_BYTES)
         .map_err(|_| Status::resource_exhausted("the answer is longer than 4 GiB; ask for less"))?;
     answer[1..PREFIX_BYTES].copy_from_slice(&len.to_be_bytes());

@@ -99,6 +99,10 @@ pub fn error(code: StatusCode, status: &Status) -> Response {
         "details": details(status),
     });
     let mut response = respond(code, body.to_string().into_bytes());
+    if let Some(delay) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     // For the counter of errors; it never leaves the process.
     response.extensions_mut().insert(status.code());
     response
@@ -114,6 +118,10 @@ fn details(status: &Status) -> Vec<Value> {
             "domain": info.domain,
             "metadata": info.metadata,
         }));
+    }
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        let delay = format!("{}.{:03}s", delay.as_secs(), delay.subsec_millis());
+        out.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}));
     }
     if let Some(bad) = details.bad_request() {
         let violations = bad.field_violations.iter();

@@ -30,7 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use crate::{
-    grpc::{Api, Caller, MESSAGE_BYTES_MAX, Newcomer, PROFILE_BYTES_MAX, RULES_BYTES_MAX, Sight, status},
+    grpc::{Api, Caller, Entering, MESSAGE_BYTES_MAX, Newcomer, PROFILE_BYTES_MAX, RULES_BYTES_MAX, Sight, status},
     proto,
 };
 
@@ -126,13 +126,13 @@ pub fn router(api: &Api) -> Router {
 fn decide(api: &Api) -> MethodRouter {
     let api = api.clone();
     post(move |request: Request| async move {
-        let caller = Caller::of(request.extensions());
+        let (caller, entering) = (Caller::of(request.extensions()), Entering::of(request.extensions()));
         let question: proto::DecideRequest = match json::read(request, MESSAGE_BYTES_MAX).await {
             Ok(question) => question,
             Err(refused) => return refused,
         };
         let newcomer = Newcomer::of(api.app(), caller, &question.visitor_id);
-        let answer = api.decide(caller, question).await;
+        let answer = api.decide_in_turn(entering, caller, question).await;
         let answered = answer.is_ok();
         let mut response = json::answer(answer);
         if let Some(newcomer) = newcomer.filter(|_| answered) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{AttrSlot, ChannelId, ChannelSlot, OutcomeSet, PlacementId, PlacementSlot, Value};
+use crate::domain::{AttrSlot, ChannelId, ChannelSlot, OutcomeSet, OutcomeType, PlacementId, PlacementSlot, Value};
 
 /// A channel.
 #[derive(Debug)]
@@ -41,6 +41,15 @@ pub struct Channel {
     pub marketing_needs: Need,
     /// What service needs.
     pub service_needs: Need,
+}
+
+impl Channel {
+    /// Whether what followed a presentation makes it a contact. Later outcomes
+    /// imply the contact; what was cancelled unseen is none.
+    pub fn counts(&self, outcomes: OutcomeSet) -> bool {
+        let decided = outcomes.intersects(self.counts_on) && !outcomes.has(OutcomeType::Cancelled);
+        outcomes.intersects(OutcomeSet::REACHED) || decided
+    }
 }
 
 /// Who opens the conversation.

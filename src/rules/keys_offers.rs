@@ -11,6 +11,13 @@ const WINDOW: KeySpec = key(
     "in this time: rolling, or calendar in the settings' time zone",
 );
 const EXACT: KeySpec = key("exact", "bool", "false", "never exceeded by one, over all replicas");
+const WHEN_UNKNOWN: KeySpec = key(
+    "when_unknown",
+    "deny, local_share, allow",
+    "deny on outbound channels, else local_share",
+    "with `exact`, when the store that counts over all replicas does not answer in time: refuse, grant out of this \
+     replica's share of what is left as far as it knows, or grant by what it knows",
+);
 const CHANNEL: KeySpec = key("channel", "channel", "any", "counts only this channel");
 const CHANNEL_KIND: KeySpec =
     key("channel_kind", "self_service, assisted, outbound", "any", "counts only channels of this kind");
@@ -62,6 +69,7 @@ pub static LIMIT: Section = Section {
         MAX,
         WINDOW,
         EXACT,
+        WHEN_UNKNOWN,
     ],
 };
 
@@ -225,6 +233,7 @@ pub static OFFER_LIMIT: Section = Section {
         MAX,
         WINDOW,
         EXACT,
+        WHEN_UNKNOWN,
     ],
 };
 
@@ -239,7 +248,18 @@ pub static OFFER_SUPPRESS: Section = Section {
 pub static BUDGET: Section = Section {
     name: "offers[].budget",
     about: "The most presentations over all customers.",
-    keys: &[key("max", "whole number >= 1", REQUIRED, "the most presentations"), WINDOW, EXACT],
+    keys: &[
+        key("max", "whole number >= 1", REQUIRED, "the most presentations"),
+        WINDOW,
+        EXACT,
+        key(
+            "when_unknown",
+            "deny, local_share, allow",
+            "deny",
+            "with `exact`, when the store that counts over all replicas does not answer in time: refuse, grant out of \
+             this replica's share of what was left, or grant",
+        ),
+    ],
 };
 
 /// `offers[].labels.LANGUAGE`.

@@ -9,6 +9,7 @@ pub mod compile_env;
 pub mod condition;
 mod each;
 pub mod events;
+mod exact;
 mod feeds;
 mod files;
 pub mod index;
@@ -31,12 +32,14 @@ mod suggest;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use channel::*;
 pub use compile::{Compiler, Vocabulary, compile, hash_of};
 pub use compile_env::{CompileEnv, Lost, Origin, SegmentSource, TemplateEnv};
 pub use condition::{Answer, Condition, Expression, FailedLiteral, NORMAL_ROWS_MAX, Number, Truth};
 pub use each::{EACH_MAX, Each, Repeat};
+pub use exact::{Cap, Caps};
 pub use feeds::{FEED_TEXT_BYTES_MAX, Feeds};
 pub use files::{read_dir, read_file};
 pub use index::{Index, IndexBuffers, Policy};
@@ -48,6 +51,7 @@ pub use read::parse_moment;
 pub use ruleset::*;
 pub use suggest::did_you_mean;
 pub use template::Template;
+pub(crate) use windows::{local, timestamp};
 
 /// One mistake in the rule files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::domain::{
 use super::{
     condition::{Condition, Number},
     each::Each,
-    policy::{OfferReachLimits, Window},
+    policy::{OfferReachLimits, WhenUnknown, Window},
     ruleset::Position,
     template::Template,
 };
@@ -98,6 +98,8 @@ pub struct Budget {
     pub window: Window,
     /// Whether it is exact over all replicas.
     pub exact: bool,
+    /// What becomes of a claim that the store cannot answer in time.
+    pub when_unknown: WhenUnknown,
 }
 
 /// An offer rendered for one channel and language.

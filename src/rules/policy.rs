@@ -48,6 +48,36 @@ pub struct Limit {
     pub window: Window,
     /// Whether it is exact over all replicas.
     pub exact: bool,
+    /// What becomes of a claim that the store cannot answer in time; `None` for
+    /// what the channel says. Only of an exact one.
+    pub when_unknown: Option<WhenUnknown>,
+}
+
+/// What becomes of a claim on an exact limit or budget when the store that counts
+/// it over all replicas does not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WhenUnknown {
+    /// It is refused.
+    Deny,
+    /// It is granted out of this replica's share of what is left, as far as it
+    /// knows.
+    LocalShare,
+    /// It is granted by what this replica knows.
+    Allow,
+}
+
+impl WhenUnknown {
+    /// Every one.
+    pub const ALL: [WhenUnknown; 3] = [WhenUnknown::Deny, WhenUnknown::LocalShare, WhenUnknown::Allow];
+
+    /// Its name in rules and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            WhenUnknown::Deny => "deny",
+            WhenUnknown::LocalShare => "local_share",
+            WhenUnknown::Allow => "allow",
+        }
+    }
 }
 
 /// A window of time that ends now.

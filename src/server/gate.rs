@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::{Future, ready},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,20 +16,27 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{Api, Caller, Newcomer, Sight, status, stream, unary},
+    grpc::{
+        Api, Caller, Entering, Newcomer, Sight,
+        admission::{self, Offered, Turns, Urgency},
+        status, stream, unary,
+    },
     http::json,
-    telemetry::metrics,
+    telemetry::{CallClass, metrics},
 };
 
 use super::{
     calls::{Calls, DECISIONS, WITH_FILES, WITH_PROFILE},
     catch::catch,
     edge::{Admitted, Edge, cors::Cors, refusal::Refusal},
+    waiting,
     wire::Wire,
 };
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
+/// Calls that ask for decisions.
+const QUESTIONS: [&str; 3] = [unary::DECIDE, stream::DECIDE_STREAM, "/v1/decide"];
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// What stops things at once, on both transports.
 const PAUSES: [&str; 6] = [
@@ -126,10 +133,10 @@ impl Drop for Entered {
     }
 }
 
-/// Puts a [`Gate`] in front of the routes.
+/// What the gates of all threads share.
 #[derive(Clone)]
-pub struct GateLayer {
-    /// What all gates share.
+pub struct Gates {
+    /// How many are let in.
     pub limits: Arc<Limits>,
     /// Who is let in.
     pub edge: Arc<Edge>,
@@ -139,16 +146,21 @@ pub struct GateLayer {
     pub api: Api,
 }
 
+/// Puts a [`Gate`] in front of the routes of one thread.
+#[derive(Clone)]
+pub struct GateLayer {
+    /// What all gates share.
+    pub gates: Gates,
+    /// The turns of the thread.
+    pub turns: Arc<Turns>,
+}
+
 impl Layer<Routes> for GateLayer {
     type Service = Gate;
 
     fn layer(&self, routes: Routes) -> Gate {
-        Gate {
-            limits: Arc::clone(&self.limits),
-            edge: Arc::clone(&self.edge),
-            calls: self.calls.clone().over(routes.prepare()),
-            api: self.api.clone(),
-        }
+        let Gates { limits, edge, calls, api } = self.gates.clone();
+        Gate { limits, edge, calls: calls.over(routes.prepare()), api, turns: Arc::clone(&self.turns) }
     }
 }
 
@@ -159,6 +171,7 @@ pub struct Gate {
     edge: Arc<Edge>,
     calls: Calls,
     api: Api,
+    turns: Arc<Turns>,
 }
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -182,31 +195,37 @@ impl Service<Request<Body>> for Gate {
             Ok(let_in) => let_in,
             Err(refusal) => return Box::pin(ready(Ok(self.refused(&request, &refusal)))),
         };
+        let entering = Entering::now(&self.turns, request.headers());
         if wire != Wire::Grpc || admitted.caller != Caller::Service {
-            return self.call_of_a_page(request, admitted, entered);
+            return self.call_of_a_page(request, (admitted, entering), entered);
         }
         // futures of their own size: that of a decision is the small one
         let path = request.uri().path();
         if path == stream::DECIDE_STREAM && unary::is_plain(&request) {
             // its questions are counted one by one, apart from calls that somebody waits for
-            return Box::pin(ready(Ok(counted(stream::open(&self.api, request)))));
+            return Box::pin(ready(Ok(counted(stream::open(&self.api, entering, request)))));
         }
+        let line = line_of(path, admitted.caller, &entered);
         let entered = (entered, self.api.traffic().call());
         if path == unary::DECIDE && unary::is_plain(&request) {
             let api = self.api.clone();
-            Box::pin(answer(wire, entered, async move { Ok(unary::decide(&api, request).await) }))
-        } else if path.starts_with(DECISIONS) {
-            Box::pin(answer(wire, entered, self.calls.decisions.call(request)))
+            return Box::pin(answer(wire, entered, async move { Ok(unary::decide(&api, entering, request).await) }));
+        }
+        let line = line.map(|class| (class, entering.clone()));
+        if path.starts_with(DECISIONS) {
+            request.extensions_mut().insert(entering);
+            Box::pin(answer(wire, entered, in_turn(wire, line, self.calls.decisions.call(request))))
         } else if WITH_FILES.contains(&path) {
-            Box::pin(answer(wire, entered, self.calls.rules.call(request)))
+            Box::pin(answer(wire, entered, in_turn(wire, line, self.calls.rules.call(request))))
         } else if path == WITH_PROFILE {
-            Box::pin(answer(wire, entered, self.calls.profiles.call(request)))
+            Box::pin(answer(wire, entered, in_turn(wire, line, self.calls.profiles.call(request))))
         } else {
             if admitted.sight != Sight::Whole {
                 request.extensions_mut().insert(admitted.sight);
             }
             let mut routes = self.calls.routes.clone();
-            Box::pin(answer(wire, entered, async move { routes.call(request).await.map_err(never) }))
+            let call = async move { routes.call(request).await.map_err(never) };
+            Box::pin(answer(wire, entered, in_turn(wire, line, call)))
         }
     }
 }
@@ -214,6 +233,9 @@ impl Service<Request<Body>> for Gate {
 impl Gate {
     fn admit(&self, request: &Request<Body>) -> Result<(Admitted, Entered), Refusal> {
         let admitted = self.edge.admit(request)?;
+        if self.api.app().store.is_waiting() {
+            waiting::check(request.uri().path())?;
+        }
         Ok((admitted, self.limits.enter(Room::of(request.uri().path(), admitted.caller))?))
     }
 
@@ -221,7 +243,7 @@ impl Gate {
     fn call_of_a_page(
         &self,
         mut request: Request<Body>,
-        admitted: Admitted,
+        (admitted, entering): (Admitted, Entering),
         entered: Entered,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let wire = Wire::of(request.headers());
@@ -234,9 +256,12 @@ impl Gate {
         }
         request.extensions_mut().insert(admitted.click);
         let (edge, calls) = (Arc::clone(&self.edge), self.calls.clone());
+        let line = line_of(request.uri().path(), admitted.caller, &entered).map(|class| (class, entering.clone()));
+        request.extensions_mut().insert(entering);
         let entered = (entered, self.api.traffic().call());
         Box::pin(async move {
-            let Ok(mut response) = answer(wire, entered, calls.answer(wire, request)).await;
+            let call = in_turn(wire, line, calls.answer(wire, request));
+            let Ok(mut response) = answer(wire, entered, call).await;
             if let (Some(Newcomer), Some(source)) = (response.extensions_mut().remove(), admitted.source) {
                 edge.newcomer(source);
             }
@@ -263,6 +288,23 @@ async fn answer(wire: Wire, entered: impl Send, call: impl Future<Output = Answe
     };
     drop(entered);
     Ok(counted(response))
+}
+
+/// The class of a call that takes its turn here. Questions take theirs once they
+/// are read, for they say of which class they are; who stops things and who
+/// looks whether the service lives does not wait.
+fn line_of(path: &str, caller: Caller, entered: &Entered) -> Option<CallClass> {
+    let waits_here = matches!(entered.room, Room::Calls | Room::Pages) && !QUESTIONS.contains(&path);
+    waits_here.then(|| admission::of_path(path, caller))
+}
+
+/// A call that is begun when it is its turn.
+async fn in_turn(wire: Wire, line: Option<(CallClass, Entering)>, call: impl Future<Output = Answer>) -> Answer {
+    let Some((class, entering)) = line else { return call.await };
+    match entering.turn(Urgency { class, time_budget_ms: 0 }, Offered::Whole).await {
+        Ok(turn) => turn.run(pin!(call)).await,
+        Err(away) => Ok(refused(wire, &status::turned_away(&away).into())),
+    }
 }
 
 fn never(never: Infallible) -> Infallible {

@@ -207,7 +207,7 @@ impl Store {
 }
 
 impl Embedded {
-    fn piece_after(&self, after: Option<CustomerKey>, most: usize) -> Result<PeoplePiece, StoreError> {
+    pub(super) fn piece_after(&self, after: Option<CustomerKey>, most: usize) -> Result<PeoplePiece, StoreError> {
         self.with("reading some customers", |database| {
             let transaction = database.begin_read()?;
             let begin = after.map_or(std::ops::Bound::Unbounded, |key| std::ops::Bound::Excluded(key.0));

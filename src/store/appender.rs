@@ -119,6 +119,18 @@ impl Appender {
         Ok(())
     }
 
+    /// A customer as it was read from Redis, with the ids of what it holds.
+    pub fn adopted(
+        &mut self,
+        (hot, ids): (&HotProfile, &[crate::domain::EventId]),
+        time: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.begin(time);
+        let payload = frames::encode_adopted((hot, ids), self.log.next_sequence(), &mut self.buffers)?;
+        self.log.append(RecordKind::Adopted, time, payload);
+        Ok(())
+    }
+
     /// A record of a customer: merged, parted or erased.
     pub fn customer(&mut self, payload: &[u8], time: Timestamp) {
         self.begin(time);
@@ -175,12 +187,15 @@ impl Appender {
     }
 
     /// Whether there is room, after removing what is not needed any more.
-    /// INVARIANT: a segment goes only when its effects are in the embedded store.
+    /// INVARIANT: a segment goes only when its effects are in the embedded store,
+    /// and in Redis where replicas share one.
     pub fn has_room(&mut self, shared: &Shared) -> bool {
         let max = shared.config.log_bytes_max;
         while self.log.bytes() + self.log.buffered_bytes() >= max {
             let stored = shared.materialised.load(Relaxed);
-            let removable = self.log.segments().get(1).is_some_and(|next| next.first_sequence <= stored + 1);
+            let needless = stored.min(shared.replicas.shipped());
+            let removable =
+                self.log.segments().get(1).is_some_and(|next| next.first_sequence <= needless.saturating_add(1));
             if !removable {
                 shared.overlay.hurry();
                 return false;

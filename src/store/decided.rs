@@ -27,30 +27,46 @@ impl Group {
             self.timeline.entry(live).or_default().push(noted);
         }
         self.decided.extend(record.winners.iter().map(|w| (w.offer, w.channel)));
-        for winner in record.winners.iter().filter(|w| w.counts_now) {
-            let presentation = PresentationRef {
-                decision: record.id,
-                customer: decision.customer,
-                offer: winner.offer,
-                channel: winner.channel,
-                record: winner.record,
-                expires_at: winner.reserved_until.unwrap_or(record.now),
-            };
-            match decision.customer {
-                Some(_) => self.apply_quietly(shared, decision.customer, &decided_event(record, presentation))?,
-                None => {
-                    let (decision, until) = (record.id, presentation.expires_at);
-                    let of = Presentation { decision, offer: winner.offer, record: winner.record, until };
-                    self.units.push(Unit::Confirm(of, Sign::Decided));
-                }
+        let Some(key) = decision.customer else {
+            for winner in record.winners.iter().filter(|w| w.counts_now) {
+                let until = winner.reserved_until.unwrap_or(record.now);
+                let of = Presentation { decision: record.id, offer: winner.offer, record: winner.record, until };
+                self.units.push(Unit::Confirm(of, Sign::Decided));
             }
-        }
-        let (Some(holdout), Some(key)) = (record.exposed, decision.customer) else { return Ok(()) };
-        if self.stage(shared, key)?.is_some_and(|staged| staged.profile.exposed_at.is_none()) {
-            self.apply_quietly(shared, Some(key), &own_event(record, EventKind::Exposed { holdout }))?;
+            return Ok(());
+        };
+        for event in events(record, decision.customer) {
+            let exposes = matches!(event.kind, EventKind::Exposed { .. });
+            if exposes && self.stage(shared, key)?.is_none_or(|staged| staged.profile.exposed_at.is_some()) {
+                continue;
+            }
+            self.apply_quietly(shared, Some(key), &event)?;
         }
         Ok(())
     }
+}
+
+/// What a decision changes of its customer by itself, in order.
+pub(super) fn events(record: &DecisionRecord, customer: Option<CustomerKey>) -> Vec<Event> {
+    let counted = record.winners.iter().filter(|winner| winner.counts_now).map(|winner| {
+        let presentation = PresentationRef {
+            decision: record.id,
+            customer,
+            offer: winner.offer,
+            channel: winner.channel,
+            record: winner.record,
+            expires_at: winner.reserved_until.unwrap_or(record.now),
+        };
+        decided_event(record, presentation)
+    });
+    let exposed = record.exposed.filter(|_| customer.is_some());
+    counted.chain(exposed.map(|holdout| own_event(record, EventKind::Exposed { holdout }))).collect()
+}
+
+/// Whether an event is one that a decision stands for: it is not noted.
+pub(super) fn is_of_decision(event: &Event) -> bool {
+    let decided = matches!(event.kind, EventKind::Outcome { outcome: OutcomeType::Decided, .. });
+    decided || matches!(event.kind, EventKind::Exposed { .. })
 }
 
 fn decided_event(record: &DecisionRecord, presentation: PresentationRef) -> Event {

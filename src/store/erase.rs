@@ -227,6 +227,7 @@ impl Writer {
         let mut group = Group::default();
         group.erase(&self.shared, Arc::clone(&erasure))?;
         self.appender.customer(&erasure.encode(), erasure.at);
+        self.shared.replicas.wrote(None, self.appender.log.next_sequence() - 1);
         let written = self.appender.write(&self.shared);
         let written = written.map_err(|source| StoreError::Io { doing: "writing an erasure".to_owned(), source })?;
         // before it is published, so that no answer is missed

@@ -162,7 +162,18 @@ impl Followers {
         self.moved.send_replace(());
     }
 
-    fn enter(self: &Arc<Self>) -> Result<Entered, NoFollow> {
+    /// The last sequence in the log.
+    pub fn last_written(&self) -> u64 {
+        self.written.load(SeqCst)
+    }
+
+    /// Whether nobody is to follow any more.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Begins to follow; what is told ends when it is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Entered, NoFollow> {
         let mut state = self.lock();
         if state.ended {
             return Err(NoFollow::Ending);
@@ -184,10 +195,10 @@ impl Followers {
 }
 
 /// One who follows, as the others see it.
-struct Entered {
+pub(super) struct Entered {
     followers: Arc<Followers>,
     place: Arc<AtomicU64>,
-    moved: watch::Receiver<()>,
+    pub moved: watch::Receiver<()>,
 }
 
 impl Drop for Entered {
@@ -316,6 +327,14 @@ impl Store {
             doing: "bringing the event log to disk".to_owned(),
             source: io::ErrorKind::TimedOut.into(),
         })
+    }
+
+    /// Waits until everything that is written now is on disk; false when it is not
+    /// to be had.
+    pub(super) async fn on_disk_now(&self) -> bool {
+        let Ok(newest) = self.ask_sync().await else { return false };
+        let Ok(entered) = self.shared.followers.enter() else { return false };
+        self.wait_until_on_disk(&entered, newest).await.is_ok()
     }
 
     /// Asks for everything that was written to be brought to disk; answers the

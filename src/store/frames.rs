@@ -213,6 +213,42 @@ pub(super) fn profile_body(record: &LogRecord<'_>, key: &DataKey) -> Result<HotP
     HotProfile::of_encoded(&encoded, key.clone())
 }
 
+/// The payload of a customer as it was read from Redis.
+pub(super) fn encode_adopted<'b>(
+    (hot, ids): (&HotProfile, &[EventId]),
+    sequence: u64,
+    buffers: &'b mut Buffers,
+) -> Result<&'b [u8], StoreError> {
+    let mut writer = buffers.begin(VERSION);
+    writer.u128(hot.profile.key.0);
+    buffers.seal(&hot.data_key, sequence, |into| {
+        let mut writer = codec::Writer::new(into);
+        writer.list(ids, |w, id| w.u128(id.0));
+        into.extend_from_slice(hot.packed.encoded());
+    })
+}
+
+/// Whose it is.
+pub(super) fn adopted_head(record: &LogRecord<'_>) -> Result<CustomerKey, StoreError> {
+    let mut reader = codec::Reader::new("adopted customer", record.payload);
+    reader.version(VERSION)?;
+    Ok(CustomerKey(reader.u128()?))
+}
+
+/// The customer, and the ids of what it holds.
+pub(super) fn adopted_body(
+    record: &LogRecord<'_>,
+    key: &DataKey,
+) -> Result<(crate::domain::Profile, Vec<EventId>), StoreError> {
+    let mut reader = codec::Reader::new("adopted customer", record.payload);
+    reader.version(VERSION)?;
+    reader.u128()?;
+    let plain = read_body(Some(key), record, reader.rest())?;
+    let mut reader = codec::Reader::new("adopted customer", &plain);
+    let ids = reader.list(16, |r| r.u128().map(EventId))?;
+    Ok((codec::decode_profile(reader.rest())?, ids))
+}
+
 /// The payload of the segments that a customer entered and left.
 pub(super) fn encode_segments<'b>(
     (changed, key): (&SegmentsChanged, &DataKey),

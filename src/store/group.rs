@@ -173,6 +173,13 @@ impl Group {
         self.apply_quietly(shared, owner, event)
     }
 
+    /// Notes an event that changes nothing.
+    pub fn note(&mut self, owner: CustomerKey, event: &Event) {
+        if !super::decided::is_of_decision(event) {
+            self.timeline.entry(owner).or_default().push(Noted::event(event));
+        }
+    }
+
     /// Applies an event that is not noted.
     pub fn apply_quietly(
         &mut self,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::domain::{CustomerKey, Identity, IdentityTypeId, Profile, Sharing};
 
-use super::{Resolved, Store, StoreError, blocking};
+use super::{Presence, Resolved, Store, StoreError, blocking};
 
 /// Most customers kept as holders of one identity. A further one keeps it in the
 /// profile, but is not found by it.
@@ -170,6 +170,8 @@ impl Store {
             Resolved::Ambiguous => {
                 self.shared.aliases.resolve_with(identities, |holders| self.shared.live_holders(holders))
             }
+            // whom nobody has here somebody may have whom this replica has not read yet
+            Resolved::Unknown if self.presence() == Presence::Joining => Resolved::NotLoaded,
             known => known,
         }
     }
@@ -183,6 +185,18 @@ impl Store {
             Resolved::NotLoaded => {}
             known => return Ok(known),
         }
+        let found = self.resolve_here(identities).await?;
+        if found != Resolved::Unknown || self.presence() != Presence::Joining {
+            return Ok(found);
+        }
+        for identity in identities {
+            self.read_by_identity(identity.hash).await;
+        }
+        self.resolve_here(identities).await
+    }
+
+    /// The same of customers whom this replica has.
+    async fn resolve_here(&self, identities: &[Identity]) -> Result<Resolved, StoreError> {
         let (identities, shared) = (identities.to_vec(), Arc::clone(&self.shared));
         blocking(move || {
             resolve(&identities, |identity| Ok(shared.holders(identity.hash)?.map(|h| shared.live_holders(h))))

@@ -78,6 +78,27 @@ pub fn secret(dir: &Path, purpose: &str) -> Result<[u8; 32], StoreError> {
     }
 }
 
+/// The lines of a purpose's key file; `None` when there is none.
+///
+/// # Errors
+/// As [`load_or_create`].
+pub(super) fn text(dir: &Path, purpose: &str) -> Result<Option<String>, StoreError> {
+    let path = path_of(dir, purpose)?;
+    let text = read(&path)?;
+    text.as_deref().map_or(Ok(Vec::new()), |text| parse(&path, text))?;
+    Ok(text)
+}
+
+/// Replaces the keys of a purpose by lines from elsewhere.
+///
+/// # Errors
+/// They are no keys; the key file cannot be written.
+pub(super) fn put(dir: &Path, purpose: &str, text: &str) -> Result<(), StoreError> {
+    let path = path_of(dir, purpose)?;
+    parse(&path, text)?;
+    replace(&path, text).map_err(|e| failed("writing", &path, e))
+}
+
 fn refused(message: &str) -> StoreError {
     StoreError::Corrupt(message.to_owned())
 }

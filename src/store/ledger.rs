@@ -1,12 +1,15 @@
 //! Reservations and budgets of this process: what was decided and not yet seen.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod releases;
 
-use crate::domain::{ChannelId, CustomerKey, DecisionId, OfferId, RecordRef, Reservation, Timestamp};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::domain::{CustomerKey, DecisionId, OfferId, RecordRef, Reservation, Timestamp};
 
 use super::{
     budgets::{Budgets, Presentation, Sign},
+    caps::Caps,
     unions::HOPS_MAX,
 };
 
@@ -23,10 +26,12 @@ const SWEEP_LEN_MIN: usize = 1_024;
 const MERGES_LEN_MAX: usize = 4_096;
 
 /// Reservations per customer and budget claims per offer, in sharded maps.
-#[derive(Debug)]
 pub struct Ledger {
     customers: Vec<Mutex<Shard>>,
     budgets: Budgets,
+    /// Where exact claims are counted over all replicas; unset while this process
+    /// is alone, and until it has recovered.
+    caps: OnceLock<Arc<Caps>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +81,21 @@ pub struct BudgetClaim {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { customers: (0..SHARDS).map(|_| Mutex::default()).collect(), budgets: Budgets::default() }
+        Self {
+            customers: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            budgets: Budgets::default(),
+            caps: OnceLock::new(),
+        }
     }
 }
 
 impl Ledger {
+    /// What happens to reservations from now on is told to these too.
+    pub(super) fn share(&self, caps: Arc<Caps>) {
+        // INVARIANT: set once, when the store is opened
+        let _ = self.caps.set(caps);
+    }
+
     /// The live reservations of a customer, appended to a buffer.
     pub fn reservations(&self, customer: CustomerKey, now: Timestamp, into: &mut Vec<Reservation>) {
         let (customer, shard) = self.live(customer);
@@ -123,6 +138,9 @@ impl Ledger {
     /// All that two customers have reserved is the survivor's from now on, whose
     /// profile has this version.
     pub(crate) fn unite(&self, absorbed: CustomerKey, (survivor, version): (CustomerKey, u64)) {
+        if let Some(caps) = self.caps.get() {
+            caps.unite(absorbed, survivor);
+        }
         // INVARIANT: both locks, in their order, so that nobody claims in between
         let (from, to) = (shard_of(absorbed), shard_of(survivor));
         let lock = |at: usize| self.customers[at].lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,6 +158,9 @@ impl Ledger {
     /// Both are customers again. Whose reservations are whose is not known: both
     /// hold all of them until they lapse, which may only show them less.
     pub(crate) fn part(&self, survivor: CustomerKey, absorbed: CustomerKey) {
+        if let Some(caps) = self.caps.get() {
+            caps.part(survivor, absorbed);
+        }
         let held = self.shard(survivor).reservations.get(&survivor).cloned().unwrap_or_default();
         let mut shard = self.shard(absorbed);
         shard.merges.remove(&absorbed);
@@ -176,76 +197,6 @@ impl Ledger {
         lapses: Timestamp,
     ) -> bool {
         self.budgets.claim(claim, (decision, record), now, lapses)
-    }
-
-    /// Takes the reservation and the budget unit of a presentation back, without a
-    /// record of the offer for all of them; a unit that was seen, or that another
-    /// record of the decision still needs, stays.
-    pub fn release(
-        &self,
-        customer: Option<CustomerKey>,
-        decision: DecisionId,
-        (offer, record): (OfferId, Option<RecordRef>),
-    ) {
-        self.release_reservation(customer, decision, (offer, record));
-        let _ = self.budgets.release(decision, (offer, record.unwrap_or_default()));
-    }
-
-    /// Takes back every reservation that `takes` names by offer and channel,
-    /// with its budget unit; a unit that was seen stays. Answers how many.
-    ///
-    /// The release is of this process and not in the log: after a restart the
-    /// reservations of decisions of the log are held again until they lapse. What
-    /// is still paused then is released again at the start; of what was resumed
-    /// in between a customer may hold a reservation longer than need be, which
-    /// may only show them less than the limits allow.
-    pub fn release_where(&self, takes: impl Fn(OfferId, ChannelId) -> bool) -> usize {
-        let mut taken = Vec::new();
-        for shard in &self.customers {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.reservations.retain(|_, held| {
-                held.retain(|reservation| {
-                    let takes = takes(reservation.offer, reservation.channel);
-                    if takes {
-                        taken.push((reservation.decision, (reservation.offer, reservation.record)));
-                    }
-                    !takes
-                });
-                !held.is_empty()
-            });
-        }
-        for (decision, what) in &taken {
-            let _ = self.budgets.release(*decision, *what);
-        }
-        taken.len()
-    }
-
-    /// Takes the reservation of a presentation back; without a record those of the offer for all records.
-    pub(crate) fn release_reservation(
-        &self,
-        customer: Option<CustomerKey>,
-        decision: DecisionId,
-        (offer, record): (OfferId, Option<RecordRef>),
-    ) {
-        let Some(customer) = customer else { return };
-        let (customer, mut shard) = self.live(customer);
-        if let Some(held) = shard.reservations.get_mut(&customer) {
-            let of_record = |r: &Reservation| record.is_none_or(|record| r.record == record);
-            held.retain(|r| r.decision != decision || r.offer != offer || !of_record(r));
-            if held.is_empty() {
-                shard.reservations.remove(&customer);
-            }
-        }
-    }
-
-    /// Takes every reservation of a customer back, with its budget unit; a unit
-    /// that was seen stays. Answers how many.
-    pub(crate) fn forget(&self, customer: CustomerKey) -> usize {
-        let held = self.shard(customer).reservations.remove(&customer).unwrap_or_default();
-        for reservation in &held {
-            let _ = self.budgets.release(reservation.decision, (reservation.offer, reservation.record));
-        }
-        held.len()
     }
 
     /// Makes the budget unit of a presentation permanent (it was seen). The

@@ -179,6 +179,22 @@ fn undo(
     Ok((ReceiptStatus::Recorded, Some(survivor)))
 }
 
+/// Takes back a merge that another replica took back; nothing where it is not
+/// kept, or was taken back before.
+pub(super) fn take_back(
+    shared: &Shared,
+    log: &mut Appender,
+    group: &mut Group,
+    (head, body, at): (ChangeHead, ChangeBody, Timestamp),
+) -> Result<(), StoreError> {
+    let Some(merge) = group.merge_of(shared, head.survivor, body.id)? else { return Ok(()) };
+    if merge.undone.is_some() || group.live(shared, head.survivor)? != Some(head.survivor) {
+        return Ok(());
+    }
+    append(log, group, (head, at), &body)?;
+    group.part(shared, (head.survivor, body.id), at)
+}
+
 impl Group {
     /// Makes one customer of two who live.
     pub fn merge(

@@ -48,23 +48,37 @@ pub(super) fn encode(
     (key, sequence): (&DataKey, u64),
 ) -> Result<Vec<u8>, StoreError> {
     let mut payload = vec![VERSION];
-    let mut writer = codec::Writer::new(&mut payload);
+    write_head(head, &mut codec::Writer::new(&mut payload));
+    let public_bytes = payload.len();
+    write_body(body, &mut codec::Writer::new(&mut payload));
+    seal::seal(key, sequence, &mut payload, public_bytes)?;
+    Ok(payload)
+}
+
+/// The public part.
+pub(super) fn write_head(head: ChangeHead, writer: &mut codec::Writer<'_>) {
     writer.u8(head.change as u8);
     writer.u128(head.survivor.0);
     writer.u128(head.absorbed.0);
-    let public_bytes = payload.len();
-    let mut writer = codec::Writer::new(&mut payload);
+}
+
+/// The part that is sealed in the log.
+pub(super) fn write_body(body: &ChangeBody, writer: &mut codec::Writer<'_>) {
     writer.u128(body.id.0);
     writer.u8(body.cause as u8);
     writer.text(&body.reason);
     writer.list(&body.joined, |w, hash| w.u128(hash.0));
-    seal::seal(key, sequence, &mut payload, public_bytes)?;
-    Ok(payload)
 }
 
 fn reader<'a>(record: &LogRecord<'a>) -> Result<(ChangeHead, &'a [u8]), StoreError> {
     let mut reader = codec::Reader::new("customer record", record.payload);
     reader.version(VERSION)?;
+    let head = read_head(&mut reader)?;
+    Ok((head, reader.rest()))
+}
+
+/// Reads what [`write_head`] wrote.
+pub(super) fn read_head(reader: &mut codec::Reader<'_>) -> Result<ChangeHead, StoreError> {
     let change = match reader.u8()? {
         1 => CustomerChange::Merge,
         2 => CustomerChange::Undo,
@@ -76,7 +90,7 @@ fn reader<'a>(record: &LogRecord<'a>) -> Result<(ChangeHead, &'a [u8]), StoreErr
     };
     let survivor = CustomerKey(reader.u128()?);
     let absorbed = CustomerKey(reader.u128()?);
-    Ok((ChangeHead { change, survivor, absorbed }, reader.rest()))
+    Ok(ChangeHead { change, survivor, absorbed })
 }
 
 /// The public part.
@@ -89,7 +103,11 @@ pub(super) fn body(record: &LogRecord<'_>, key: &DataKey) -> Result<ChangeBody, 
     let (_, sealed) = reader(record)?;
     let public = &record.payload[..record.payload.len() - sealed.len()];
     let plain = seal::open(key, record.sequence, public, sealed)?;
-    let mut reader = codec::Reader::new("customer record", &plain);
+    read_body(&mut codec::Reader::new("customer record", &plain))
+}
+
+/// Reads what [`write_body`] wrote, to the end.
+pub(super) fn read_body(reader: &mut codec::Reader<'_>) -> Result<ChangeBody, StoreError> {
     let id = MergeId(reader.u128()?);
     let cause = reader.choice(1, &MergeCause::ALL)?;
     let reason = reader.text()?.into();

@@ -11,12 +11,14 @@ mod appender;
 mod at_rest;
 mod bell;
 mod budgets;
+pub mod caps;
 pub mod codec;
 mod decided;
 mod due;
 mod eligible;
 mod embedded;
 mod erase;
+mod fence;
 mod follow;
 mod follow_piece;
 mod followed;
@@ -26,6 +28,8 @@ mod history;
 mod holders;
 mod hot;
 mod identity;
+pub mod joining;
+mod joining_seal;
 mod journals;
 mod keeping_up;
 mod kept_merges;
@@ -38,10 +42,12 @@ mod linking;
 pub mod log;
 mod materialise;
 mod meanwhile;
+mod members;
 mod merge;
 mod merge_record;
 mod merges;
 mod modes;
+mod opening;
 mod overlay;
 mod packed;
 mod pairs;
@@ -49,8 +55,11 @@ mod parting;
 mod recent;
 mod recovery;
 pub mod redis;
+mod remote;
+mod replicas;
 mod revisions;
 mod row_seal;
+mod rules_shared;
 mod sampled;
 pub mod seal;
 mod shared;
@@ -71,69 +80,55 @@ mod writer_publish;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::{CustomerKey, IdentityHash, IdentityTypeId, ItemId, Tallies, Timestamp};
 
-use appender::Appender;
 use bell::Queue;
-use embedded::Embedded;
-use journals::Journals;
-use log::{EventLog, Opened};
-use recent::{RecentDecisions, Versions};
-use recovery::Recovery;
-use seal::DataKey;
-use shared::{DECISION_QUEUE_MAX, Files, Secrets, Shared};
-use sync::SyncJob;
-use tombstones::Tombstones;
-use writer::{Command, Writer};
+use caps::Caps;
+use shared::{DECISION_QUEUE_MAX, Shared};
+use writer::Command;
 
 pub use analysis::{BASES_KEPT_MAX, Membership, PeoplePiece, SegmentNames};
 pub use due::{Due, Looked};
 pub use eligible::{Eligible, PairTable};
 pub use embedded::EVENT_IDS_KEPT_US;
 pub use erase::{Erasure, NewErasure};
+pub use fence::{Failover, FailoverCause, Failovers};
 pub use follow::{FOLLOWERS_MAX, Follower, NoFollow, Since};
 pub use follow_piece::{LogPiece, PIECE_BYTES_MAX, PIECE_RECORDS_MAX};
 pub use followed::{ChangeKind, ChangeKinds, Content, Followed};
 pub use holders::{HOLDERS_MAX, has_only};
 pub use hot::HotMap;
+pub use joining_seal::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, StoreSecret};
 pub use ledger::Ledger;
 pub use linking::{LeftOut, Linking, NotLinked, TypeLinking};
 pub use meanwhile::Meanwhile;
 pub use merge::too_large_in_words as too_large;
 pub use merges::{MERGES_LISTED_MAX, Merge, MergeCause, UNDO_US};
 pub use packed::{HotProfile, PackedProfile};
+pub use remote::{RedisPlace, Remote, RemoteConfig, ReplicaId};
+pub use replicas::{Presence, ReplicaStats, Seen};
 pub use revisions::{Control, NewActive, REVISIONS_KEPT, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
+pub use rules_shared::{RulesShared, SharedActive, SharedPauses, SharedRules};
 pub use timeline::{
     TIMELINE_READ_MAX, TIMELINE_ROWS_MAX, TimelineCursor, TimelineEntry, TimelinePage, TimelineQuery, TimelineWhat,
 };
 pub use types::*;
 pub use watchers::{HAPPENINGS_WAITING_MAX, Happened, NoWatch, WATCHERS_MAX, WATCHERS_OF_ONE_MAX, Watcher};
 
-/// Segments that the whole log has room for, at least.
-const SEGMENTS_MIN: u64 = 4;
-
 /// The store.
 pub struct Store {
     shared: Arc<Shared>,
+    remote: Option<Remote>,
+    caps: Option<Arc<Caps>>,
     writer: Queue<Command>,
     tallies: watch::Receiver<Arc<Tallies>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// What was found in a data directory.
-struct Found {
-    shared: Arc<Shared>,
-    log: EventLog,
-    tallies: Tallies,
 }
 
 impl Store {
@@ -144,7 +139,13 @@ impl Store {
     /// Another process has it open, the disk fails, or a file is damaged
     /// beyond a torn tail of the log.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
-        let mut found = find(config)?;
+        modes::prepare(&config.dir)?;
+        let remote = config.remote.as_ref().map(|remote| Remote::new(remote, &config.dir)).transpose()?;
+        let mut found = opening::find(config, remote.as_ref().map(|remote| remote.replica))?;
+        let caps = remote.as_ref().map(|remote| Arc::new(Caps::new(remote.place())));
+        if let Some(caps) = &caps {
+            found.shared.ledger.share(Arc::clone(caps));
+        }
         // what was applied since its last publication is not what that version told
         found.tallies.version += 1;
         let published = Arc::new(found.tallies.clone());
@@ -152,8 +153,13 @@ impl Store {
         let storing = materialise::start(Arc::clone(&found.shared))?;
         let (syncer, syncing) = sync::start(Arc::clone(&found.shared))?;
         let shared = Arc::clone(&found.shared);
-        let (writer, writing) = start_writer(found, published, watch, syncer)?;
-        Ok(Self { shared, writer, tallies, threads: Mutex::new(vec![writing, syncing, storing]) })
+        let (writer, writing) = opening::start_writer(found, published, watch, syncer)?;
+        Ok(Self { shared, remote, caps, writer, tallies, threads: Mutex::new(vec![writing, syncing, storing]) })
+    }
+
+    /// The Redis that replicas share; none when this process is alone.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
     }
 
     /// The keyed hash of an identity, by the data directory's own secret.
@@ -177,14 +183,22 @@ impl Store {
     pub async fn profile(&self, key: CustomerKey) -> Result<Option<Arc<HotProfile>>, StoreError> {
         match self.shared.hot.peek(key) {
             Some(hot) => Ok(Some(hot)),
-            None => self.shared.load_once(key).await,
+            None => match self.shared.load_once(key).await? {
+                None if self.presence() == Presence::Joining => {
+                    self.read_by_key(key).await;
+                    self.shared.load_once(key).await
+                }
+                found => Ok(found),
+            },
         }
     }
 
     /// Stores events in this order; answers once each has its strength.
     pub async fn record(&self, batch: Vec<Submission>) -> Vec<Receipt> {
+        self.read_named(&batch).await;
         let turn = self.keep_up().await;
         let len = batch.len();
+        let telling = self.telling(&batch);
         let refused = || vec![Receipt::without(ReceiptStatus::Exhausted); len];
         let (reply, answer) = oneshot::channel();
         if !self.send(Command::Record { batch, reply }).await {
@@ -192,7 +206,13 @@ impl Store {
         }
         drop(turn);
         // the writer goes without answering only when the store is closed
-        answer.await.unwrap_or_else(|_| refused())
+        let receipts = match telling {
+            Some((caps, telling)) => caps.hear(Arc::clone(&self.shared), telling, answer).await,
+            None => answer.await.ok(),
+        }
+        .unwrap_or_else(refused);
+        self.until_shared(&receipts).await;
+        receipts
     }
 
     /// Sends a command once there is room; false when the store is closed.
@@ -318,85 +338,4 @@ async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(read).await.unwrap_or(Err(StoreError::Closed))
-}
-
-fn find(mut config: StoreConfig) -> Result<Found, StoreError> {
-    config.check()?;
-    // the segment being written never goes: the others must be most of the log
-    config.segment_bytes = config.segment_bytes.min(config.log_bytes_max / SEGMENTS_MIN);
-    modes::prepare(&config.dir)?;
-    let log_dir = history::log_dir(&config.dir);
-    // first: its lock keeps other processes out of the whole directory
-    let embedded = Embedded::open(&config.dir.join("rapport.redb"))?;
-    let secrets = Secrets {
-        identity: key_ring::secret(&config.dir, key_ring::IDENTITY)?,
-        store: key_ring::secret(&config.dir, key_ring::STORE)?,
-    };
-    let (journals, keys) = Journals::open(&config.dir)?;
-    let (mut log, Opened { segments, .. }) = EventLog::open(&log_dir, config.segment_bytes)?;
-    let overview = embedded.overview()?;
-    // the rules that were active know a better bound than the settings
-    config.reserve_us_max = overview.reserve_us.unwrap_or(config.reserve_us_max);
-    // a tail that was lost with the power may be in the embedded store
-    log.skip_to(overview.sequence + 1);
-    let tombstones = Tombstones::new(embedded.tombstones()?);
-    // what an erasure left undone
-    let erased: HashSet<_> = keys.iter().map(|(key, _)| *key).filter(|key| tombstones.erased(*key).is_some()).collect();
-    journals.erase(&erased)?;
-    let shared = Arc::new(Shared::new(config, Files { embedded, journals }, tombstones, &secrets));
-    shared.materialised.store(overview.sequence, Relaxed);
-    segments.iter().filter_map(|s| s.last_time.max(s.first_time)).for_each(|at| shared.saw_time(at));
-    shared.keep_names(overview.names.into_iter());
-    for (offer, bucket, count) in overview.budgets {
-        shared.ledger.budgets().restore_seen(offer, bucket, count);
-    }
-    let mut candidates: HashMap<CustomerKey, Vec<DataKey>> = HashMap::new();
-    for (customer, key) in keys {
-        candidates.entry(customer).or_default().push(key);
-    }
-    let recovery = Recovery {
-        shared: &shared,
-        stored: overview.sequence,
-        keys: candidates,
-        tallies: overview.tallies,
-        group: Default::default(),
-        last_sequence: overview.sequence,
-    };
-    let tallies = recovery.run(&segments)?;
-    if shared.overlay.records() == 0 {
-        // every key is stored; what is left of them goes with the next ones
-        let _ = shared.journals.wipe_all();
-    }
-    Ok(Found { shared, log, tallies })
-}
-
-fn start_writer(
-    found: Found,
-    published: Arc<Tallies>,
-    watch: watch::Sender<Arc<Tallies>>,
-    syncer: Sender<SyncJob>,
-) -> Result<(Queue<Command>, JoinHandle<()>), StoreError> {
-    let appender = Appender::new(found.log, Arc::clone(&published), found.shared.store_key.clone());
-    appender.note(&found.shared);
-    found.shared.followers.wrote(appender.log.last_sequence());
-    let mut versions = Versions::default();
-    versions.add(published);
-    let writer = Writer {
-        shared: found.shared,
-        appender,
-        tallies: found.tallies,
-        recent: RecentDecisions::default(),
-        versions,
-        watch,
-        syncer,
-        changed: Default::default(),
-        eligible: Default::default(),
-        published_at: Instant::now(),
-        counted_at: Instant::now(),
-        failed_at: None,
-    };
-    let (queue, inbox) = bell::queue();
-    let thread = std::thread::Builder::new().name("rapport-writer".to_owned()).spawn(move || writer.run(inbox));
-    let thread = thread.map_err(|source| StoreError::Io { doing: "starting the writing thread".to_owned(), source })?;
-    Ok((queue, thread))
 }

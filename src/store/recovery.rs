@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{CustomerKey, Event, ItemId, OutcomeType, Reservation, Tallies};
+use crate::domain::{CustomerKey, ItemId, OutcomeType, Reservation, Tallies};
 
 use super::{
     DecisionRecord, Erasure, StoreError, WinnerRecord,
     budgets::{Presentation, Sign},
     codec::{self, DecodedDecision},
-    decided::Decided,
+    decided::{self, Decided},
     frames::{self, DecisionFrame},
     group::{self, Group},
     history::log_dir,
@@ -20,6 +20,7 @@ use super::{
     merge::Union,
     merge_record::{self, ChangeBody, CustomerChange},
     overlay::Taken,
+    replicas,
     seal::DataKey,
     shared::Shared,
 };
@@ -124,8 +125,37 @@ impl Recovery<'_> {
                 self.group.names.extend(self.shared.keep_names(named));
                 self.group.records += 1;
             }
+            RecordKind::Adopted => self.adopt(record)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A customer as it was read from Redis.
+    fn adopt(&mut self, record: &LogRecord<'_>) -> Result<(), StoreError> {
+        let key = frames::adopted_head(record)?;
+        let known = self.group.stage(self.shared, key)?.map(|staged| staged.data_key.clone());
+        let new = known.is_none();
+        let opened = match known {
+            Some(data_key) => Some((data_key.clone(), frames::adopted_body(record, &data_key)?)),
+            None => self.opened(key, |data_key| frames::adopted_body(record, data_key))?,
+        };
+        let Some((data_key, (profile, ids))) = opened else { return Ok(()) };
+        if new {
+            self.group.keys.push((key, data_key.clone()));
+        }
+        for identity in &profile.identities {
+            let hash = self.shared.hasher.identity(identity.kind, &identity.value);
+            let joined = self.group.joined(self.shared, hash, key)?;
+            self.group.aliases.extend(joined.map(|holders| (hash, holders)));
+        }
+        self.group.customers.insert(key, group::Staged { profile, data_key, touched: true, applied: 0 });
+        for id in ids {
+            if !self.group.events.contains_key(&id) && self.shared.event(id)?.is_none() {
+                self.group.events.insert(id, (replicas::HELD, record.time));
+            }
+        }
+        self.group.records += 1;
         Ok(())
     }
 
@@ -140,7 +170,7 @@ impl Recovery<'_> {
         let known = self.group.stage(self.shared, key)?.map(|staged| staged.data_key.clone());
         let opened = match &known {
             Some(data_key) => Some((data_key.clone(), frames::event_body(record, data_key)?)),
-            None => self.opened(record, key)?,
+            None => self.opened(key, |data_key| frames::event_body(record, data_key))?,
         };
         let Some((data_key, event)) = opened else { return Ok(()) };
         if known.is_none() {
@@ -152,21 +182,36 @@ impl Recovery<'_> {
             let joined = self.group.joined(self.shared, hash, key)?;
             self.group.aliases.extend(joined.map(|holders| (hash, holders)));
         }
+        let before = self.group.events.get(&head.id).map(|known| known.0);
+        let held = before.or(self.shared.event(head.id)?) == Some(replicas::HELD);
         self.group.events.insert(head.id, (head.content, event.received_at));
         self.group.records += 1;
-        self.group.apply(self.shared, Some(key), &event)
+        if held {
+            // the customer had it already when it was read from Redis
+            self.group.note(key, &event);
+            return Ok(());
+        }
+        match decided::is_of_decision(&event) {
+            // another replica's decision: its own record is there
+            true => self.group.apply_quietly(self.shared, Some(key), &event),
+            false => self.group.apply(self.shared, Some(key), &event),
+        }
     }
 
-    /// An event of a customer who is not known yet, and the key that opens it;
-    /// `None` where there is no key: it was destroyed, so is what it sealed.
-    fn opened(&self, record: &LogRecord<'_>, key: CustomerKey) -> Result<Option<(DataKey, Event)>, StoreError> {
+    /// What a record says of a customer who is not known yet, and the key that opens
+    /// it; `None` where there is no key: it was destroyed, so is what it sealed.
+    fn opened<T>(
+        &self,
+        key: CustomerKey,
+        body: impl Fn(&DataKey) -> Result<T, StoreError>,
+    ) -> Result<Option<(DataKey, T)>, StoreError> {
         if self.shared.tombstones.erased(key).is_some() {
             return Ok(None);
         }
         let mut failed = None;
         for data_key in self.keys.get(&key).into_iter().flatten() {
-            match frames::event_body(record, data_key) {
-                Ok(event) => return Ok(Some((data_key.clone(), event))),
+            match body(data_key) {
+                Ok(told) => return Ok(Some((data_key.clone(), told))),
                 Err(error) => failed = Some(error),
             }
         }

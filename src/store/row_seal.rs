@@ -34,6 +34,10 @@ pub(super) enum Table {
     Timeline = 2,
     /// Profiles as they were before a merge.
     Merges = 3,
+    /// What lies in Redis of a customer.
+    Shared = 4,
+    /// What replicas tell each other.
+    Stream = 5,
 }
 
 /// The nonces of one transaction.

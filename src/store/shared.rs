@@ -20,6 +20,7 @@ use super::{
     identity::{Aliases, IdentityHasher},
     journals::Journals,
     overlay::Overlay,
+    replicas,
     seal::DataKey,
     tombstones::Tombstones,
     unions::{Found, HOPS_MAX, Redirects},
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     /// Who follows the log.
     pub followers: Arc<Followers>,
     pub journals: Journals,
+    /// How far replication is.
+    pub replicas: replicas::State,
     /// What stays of the erased.
     pub tombstones: Tombstones,
     /// Who waits for erasures.
@@ -104,6 +107,7 @@ pub(super) struct Secrets {
 pub(super) struct Files {
     pub embedded: Embedded,
     pub journals: Journals,
+    pub replicas: replicas::State,
 }
 
 type Loading = Arc<OnceCell<Option<Arc<HotProfile>>>>;
@@ -145,7 +149,7 @@ impl Counters {
 
 impl Shared {
     pub fn new(config: StoreConfig, files: Files, tombstones: Tombstones, secrets: &Secrets) -> Self {
-        let Files { embedded, journals } = files;
+        let Files { embedded, journals, replicas } = files;
         Self {
             hasher: IdentityHasher::new(&secrets.identity),
             store_key: DataKey(secrets.store),
@@ -165,6 +169,7 @@ impl Shared {
             record_room: Semaphore::new(WRITER_QUEUE_MAX),
             write_turn: tokio::sync::Mutex::default(),
             journals,
+            replicas,
             tombstones,
             erasing: erase::Waiting::default(),
             loading: Mutex::default(),

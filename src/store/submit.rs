@@ -16,10 +16,14 @@ use super::{
     holders::{self, Holders},
     linking,
     merge::{self, Union},
+    replicas,
     seal::DataKey,
     shared::Shared,
     whose::{self, Named, Plan, PlannedMerge},
 };
+
+/// Most erasures of one person that are looked for.
+const ERASURES_MAX: u32 = 64;
 
 /// Why a submission is not stored.
 pub(super) enum Refusal {
@@ -87,7 +91,8 @@ pub(super) fn submit(shared: &Shared, log: &mut Appender, group: &mut Group, sub
 fn receipt(shared: &Shared, group: &mut Group, status: ReceiptStatus, done: Done) -> Receipt {
     let staged = done.customer.and_then(|key| group.stage(shared, key).ok().flatten());
     let version = staged.map_or(0, |staged| staged.profile.version);
-    Receipt { status, customer: done.customer, version, created: done.created, left_out: done.left_out }
+    let Done { customer, created, left_out } = done;
+    Receipt { status, customer, version, created, left_out, sequence: 0 }
 }
 
 fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission: Submission) -> Result<Done, Refusal> {
@@ -99,7 +104,8 @@ fn try_submit(shared: &Shared, log: &mut Appender, group: &mut Group, submission
     };
     if let Some(known) = known {
         let owner = known_owner(shared, group, &target, &event)?;
-        return Err(Refusal::Known { owner, conflict: known != content });
+        // of what was read from another replica's state only the id is known
+        return Err(Refusal::Known { owner, conflict: known != content && known != replicas::HELD });
     }
     let Owner { key, new, created, merges, mut left_out, joined_by } = find_owner(shared, group, &target, &event)?;
     left_out.extend(of_the_erased);
@@ -324,13 +330,22 @@ fn of_new(shared: &Shared, plan: Plan) -> Result<Owner, Refusal> {
         return Err(Refusal::Wrong("the event names no identity: give at least one".to_owned()));
     };
     within_bound(kept.len())?;
-    let (kind, value) = (first.identity.kind, &*first.identity.value);
-    let key = match shared.tombstones.of(first.hash) {
-        Some(tombstone) => shared.hasher.customer_again(kind, value, tombstone.times),
-        None => shared.hasher.customer(kind, value),
-    };
+    let key = new_key(shared, first);
     let new = kept.into_iter().map(|one| (one.hash, one.identity)).collect();
     Ok(Owner { key: Some(key), new, created: true, left_out, ..Owner::nobody() })
+}
+
+/// The key of somebody new: another one than before an erasure. Of an erasure on
+/// another replica only the customer may be known here, and not the identity.
+fn new_key(shared: &Shared, first: &Named) -> CustomerKey {
+    let (kind, value) = (first.identity.kind, &*first.identity.value);
+    let times = shared.tombstones.of(first.hash).map_or(0, |tombstone| tombstone.times);
+    let key_after = |times| match times {
+        0 => shared.hasher.customer(kind, value),
+        times => shared.hasher.customer_again(kind, value, times),
+    };
+    let lives = |key: &CustomerKey| shared.tombstones.erased(*key).is_none();
+    (times..times.saturating_add(ERASURES_MAX)).map(key_after).find(lives).unwrap_or_else(|| key_after(times))
 }
 
 /// Those that neither the customer nor who becomes one with it has yet.

@@ -54,7 +54,7 @@ const ROWS_READ_MIN: usize = 256;
 /// Merges the newest rows of every key, still sealed, and opens them one after
 /// the other until the page is full. INVARIANT: the overlay first. What leaves it
 /// is in the embedded store by then.
-fn read(
+pub(super) fn read(
     shared: &Shared,
     query: &TimelineQuery,
     wanted: &dyn Fn(&TimelineEntry) -> bool,

@@ -7,7 +7,7 @@ use crate::domain::{
     Request, Reservation, RulesetHash, Tallies, Timestamp,
 };
 
-use super::{Eligible, LeftOut, MergeCause, NotLinked, packed::HotProfile};
+use super::{Eligible, LeftOut, MergeCause, NotLinked, packed::HotProfile, remote::RemoteConfig};
 
 /// The least that the event log may be limited to, bytes.
 pub const LOG_BYTES_MIN: u64 = 1 << 20;
@@ -32,6 +32,11 @@ pub struct StoreConfig {
     pub reserve_us_max: i64,
     /// How long an entry of a timeline is kept after it came in, microseconds.
     pub timeline_kept_us: i64,
+    /// The Redis that replicas share; none when this process is alone.
+    pub remote: Option<RemoteConfig>,
+    /// Whether this is what a replica answers from until it has met the shared
+    /// store: it is thrown away then.
+    pub waiting: bool,
 }
 
 impl StoreConfig {
@@ -44,6 +49,8 @@ impl StoreConfig {
             hot_bytes_max: 512 << 20,
             reserve_us_max: 31 * crate::domain::time::DAY_US,
             timeline_kept_us: 400 * crate::domain::time::DAY_US,
+            remote: None,
+            waiting: false,
         }
     }
 
@@ -88,6 +95,15 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the service is shutting down; send it again later")]
     Closed,
+}
+
+/// A thread of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreThread {
+    /// What it is called.
+    pub name: String,
+    /// Whether it ended although the store is open.
+    pub ended: bool,
 }
 
 /// What a set of identities stands for.
@@ -150,12 +166,15 @@ pub struct Receipt {
     /// Identities that were left out, for those who have them did not become
     /// one.
     pub left_out: Vec<LeftOut>,
+    /// The sequence in the log up to which everything of it stands; 0 for
+    /// nothing.
+    pub sequence: u64,
 }
 
 impl Receipt {
     /// Of nobody.
     pub(super) fn without(status: ReceiptStatus) -> Self {
-        Self { status, customer: None, version: 0, created: false, left_out: Vec::new() }
+        Self { status, customer: None, version: 0, created: false, left_out: Vec::new(), sequence: 0 }
     }
 }
 

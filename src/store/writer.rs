@@ -23,6 +23,7 @@ use super::{
     log::Segment,
     merges::Order,
     recent::{RecentDecisions, Versions},
+    replicas,
     shared::Shared,
     sync::{Ack, SyncJob},
 };
@@ -50,6 +51,8 @@ pub(super) enum Command {
         reply: oneshot::Sender<Located>,
     },
     Names(Vec<Box<str>>),
+    /// Of other replicas.
+    Replica(replicas::Command),
     /// Customers entered and left segments; whether it is in the log.
     Segments {
         changes: Vec<SegmentsChanged>,
@@ -103,8 +106,8 @@ pub(super) struct Writer {
 
 /// A group and who waits for it.
 #[derive(Default)]
-struct Batch {
-    group: Group,
+pub(super) struct Batch {
+    pub group: Group,
     acks: Vec<(Ack, Strength)>,
     places: Vec<(DecisionId, Place)>,
 }
@@ -155,6 +158,11 @@ impl Writer {
                     self.order(&mut batch, order, reply);
                 }
                 Command::Names(names) => self.name(&mut batch, &names),
+                Command::Replica(command) => {
+                    records += 1;
+                    self.commit(std::mem::take(&mut batch));
+                    self.replicate(command);
+                }
                 Command::Segments { changes, at, reply } => {
                     self.commit(std::mem::take(&mut batch));
                     let _ = reply.send(self.tell_segments(&changes, at));
@@ -186,6 +194,7 @@ impl Writer {
             }
         }
         self.commit(batch);
+        self.shared.replicas.set_applied(self.appender.log.last_sequence());
         self.shared.give_decision_room(decisions, bytes);
         self.shared.record_room.add_permits(records);
         closing
@@ -198,7 +207,15 @@ impl Writer {
             let room = self.appender.has_room(&self.shared);
             receipts.push(if room {
                 self.shared.saw_time(submission.event.received_at);
-                super::submit::submit(&self.shared, &mut self.appender, &mut batch.group, submission)
+                let mut receipt = super::submit::submit(&self.shared, &mut self.appender, &mut batch.group, submission);
+                receipt.sequence = self.appender.log.next_sequence() - 1;
+                if let Some(customer) = receipt.customer.filter(|_| receipt.created) {
+                    self.shared.replicas.makes(customer);
+                }
+                if receipt.status == ReceiptStatus::Recorded {
+                    self.shared.replicas.wrote(receipt.customer, receipt.sequence);
+                }
+                receipt
             } else {
                 self.shared.log_full.store(true, Relaxed);
                 self.shared.counters.exhausted.fetch_add(1, Relaxed);
@@ -210,7 +227,10 @@ impl Writer {
 
     fn order(&mut self, batch: &mut Batch, order: Order, reply: oneshot::Sender<Vec<Receipt>>) {
         let receipt = if self.appender.has_room(&self.shared) {
-            super::merge::order(&self.shared, &mut self.appender, &mut batch.group, order)
+            let mut receipt = super::merge::order(&self.shared, &mut self.appender, &mut batch.group, order);
+            receipt.sequence = self.appender.log.next_sequence() - 1;
+            self.shared.replicas.wrote(receipt.customer, receipt.sequence);
+            receipt
         } else {
             self.shared.log_full.store(true, Relaxed);
             self.shared.counters.exhausted.fetch_add(1, Relaxed);
@@ -232,6 +252,9 @@ impl Writer {
         let applied = batch.group.apply_decision(&self.shared, &Decided { record: &record, customer });
         match (appended, applied) {
             (Ok(place), Ok(())) => {
+                if record.exposed.is_some() || record.winners.iter().any(|winner| winner.counts_now) {
+                    self.shared.replicas.wrote(customer, self.appender.log.next_sequence() - 1);
+                }
                 batch.places.push((record.id, place));
                 batch.group.eligible.push(std::mem::take(&mut record.eligible));
             }
@@ -248,6 +271,7 @@ impl Writer {
         }
         let texts: Vec<Box<str>> = new.iter().map(|(_, name)| Box::from(&**name)).collect();
         self.appender.names(&texts, self.shared.latest());
+        self.shared.replicas.wrote(None, self.appender.log.next_sequence() - 1);
         batch.group.records += 1;
         batch.group.names.extend(new);
     }
@@ -279,7 +303,7 @@ impl Writer {
     }
 
     /// Writes a group, then applies it, then answers.
-    fn commit(&mut self, mut batch: Batch) {
+    pub(super) fn commit(&mut self, mut batch: Batch) {
         if batch.group.records > 0 {
             // INVARIANT: a key is in the journal before a record needs it
             let written =

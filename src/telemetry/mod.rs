@@ -3,6 +3,8 @@
 pub mod logs;
 pub mod names;
 
+mod admission;
+mod caps;
 mod redis;
 mod sweep;
 #[cfg(test)]
@@ -22,6 +24,8 @@ use crate::domain::{
     Decision, Degraded, Level, OutcomeType, PauseKind, Pauses, PlacementAnswer, PlacementStatus, Reason, RevisionOrigin,
 };
 
+pub use admission::{Admission, CallClass};
+pub use caps::{CapMetrics, ClaimResult};
 pub use logs::{init_json_logs, init_text_logs};
 pub use redis::{InFlight, RedisMetrics};
 pub use sweep::{SweepResult, Swept};
@@ -91,6 +95,7 @@ pub struct Metrics {
     /// Long calls about rules refused because too many were at work.
     pub long_work_refused: Counter,
     sweep: sweep::SweepMetrics,
+    admission: admission::AdmissionMetrics,
     /// Customers erased.
     pub erasures: Counter,
     /// The line that tells the active revision.
@@ -201,6 +206,7 @@ impl Metrics {
             erasures: recorder.counter(names::ERASURES, Vec::new()),
             long_work_refused: recorder.counter(names::LONG_WORK_REFUSED, Vec::new()),
             sweep: sweep::SweepMetrics::new(&recorder),
+            admission: admission::AdmissionMetrics::new(&recorder),
             ruleset_info: ArcSwap::default(),
             errors: recorder.counters(names::REQUEST_ERRORS, "code", names::CODES.into_iter()),
             in_flight: Class::ALL.map(|class| recorder.gauge_of(names::REQUESTS_IN_FLIGHT, "class", class.name())),

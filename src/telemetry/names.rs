@@ -41,6 +41,11 @@ pub const REQUEST_ERRORS: &str = "rapport_request_errors_total";
 pub const REQUESTS_IN_FLIGHT: &str = "rapport_requests_in_flight";
 /// Requests refused because too many were being answered. Counter.
 pub const REQUESTS_SHED: &str = "rapport_requests_shed_total";
+/// What became of calls when they came, by class and outcome. Counter.
+pub const ADMISSIONS: &str = "rapport_admissions_total";
+/// How long calls that did not go ahead at once were in line, whatever became of
+/// them then, by class. Histogram, seconds.
+pub const ADMISSION_WAIT_SECONDS: &str = "rapport_admission_wait_seconds";
 /// Streams of questions and of events that are open. Gauge.
 pub const STREAMS: &str = "rapport_streams_open";
 /// Times a stream of questions gave way to single calls. Counter.
@@ -149,6 +154,78 @@ pub const REDIS_IN_FLIGHT: &str = "rapport_redis_calls_in_flight";
 pub const REDIS_BREAKER: &str = "rapport_redis_breaker_state";
 /// Attempts to connect to Redis, by result. Counter.
 pub const REDIS_CONNECTIONS: &str = "rapport_redis_connections_total";
+/// Replicas that live, as this one knows. Gauge.
+pub const REPLICAS: &str = "rapport_replicas";
+/// Records of the log that are not in Redis yet, about. Gauge.
+pub const REPLICA_UNSHIPPED: &str = "rapport_replica_unshipped_records";
+/// Entries shipped to Redis, by whether Redis had them. Counter.
+pub const REPLICA_SHIPPED: &str = "rapport_replica_shipped_total";
+/// Times another replica had written a customer first. Counter.
+pub const REPLICA_RACES: &str = "rapport_replica_races_lost_total";
+/// Entries of other replicas, by what became of them. Counter.
+pub const REPLICA_RECEIVED: &str = "rapport_replica_received_total";
+/// Times entries of other replicas were missing. Counter.
+pub const REPLICA_GAPS: &str = "rapport_replica_gaps_total";
+/// Customers read from Redis when they were asked for. Counter.
+pub const REPLICA_READ: &str = "rapport_replica_read_through_total";
+/// Writes acknowledged before Redis had them. Counter.
+pub const REPLICA_EARLY: &str = "rapport_replica_acknowledged_early_total";
+/// Whether customers in Redis were not read yet. Gauge, 0 or 1.
+pub const REPLICA_JOINING: &str = "rapport_replica_joining";
+/// Times another primary of Redis was noticed, or the same one after a restart.
+/// Counter.
+pub const STORE_FAILOVERS: &str = "rapport_store_failovers_total";
+/// Background tasks that were started again, by task. Counter.
+pub const TASK_RESTARTS: &str = "rapport_task_restarts_total";
+/// What the service clock adds to the system's. Gauge, seconds.
+pub const CLOCK_OFFSET: &str = "rapport_clock_offset_seconds";
+/// Times of Redis that were passed over as outliers. Counter.
+pub const CLOCK_OUTLIERS: &str = "rapport_clock_outliers_total";
+/// Revisions and pauses taken over from other replicas, by what. Counter.
+pub const RULES_RECEIVED: &str = "rapport_rules_received_total";
+/// Changes of rules and pauses that the other replicas do not have yet. Gauge.
+pub const RULES_UNSHARED: &str = "rapport_rules_unshared";
+/// Claims on exact caps that ended, by result.
+/// Counter.
+pub const CAP_CLAIMS: &str = "rapport_caps_claims_total";
+/// Claims on exact caps sent again, for nobody answered.
+/// Counter.
+pub const CAP_RETRIES: &str = "rapport_caps_claims_retried_total";
+/// Time of claims on exact caps.
+/// Histogram, seconds.
+pub const CAP_SECONDS: &str = "rapport_caps_claim_seconds";
+/// Places and units nobody could say of in time whether there is room, by what the rules say then.
+/// Counter.
+pub const CAP_UNKNOWN: &str = "rapport_caps_unknown_total";
+/// Places of presentations that were seen after their reservation lapsed.
+/// Counter.
+pub const CAP_LATE: &str = "rapport_caps_late_total";
+/// Places and units held beyond a cap or budget after an outage or a failover.
+/// Counter.
+pub const CAP_OVER_GRANTED: &str = "rapport_caps_over_granted_total";
+/// Confirmations and releases of caps that Redis was not told yet.
+/// Gauge.
+pub const CAP_WAITING: &str = "rapport_caps_waiting";
+/// Confirmations and releases of caps and budgets that were dropped or forgotten, for there were too many.
+/// Counter.
+pub const CAP_DROPPED: &str = "rapport_caps_dropped_total";
+/// Calls for leases of budgets, by result.
+/// Counter.
+pub const LEASES: &str = "rapport_budget_leases_total";
+/// Budgets that this replica holds units of.
+/// Gauge.
+pub const LEASES_HELD: &str = "rapport_budget_leases_held";
+/// Units of budgets that this replica may grant.
+/// Gauge.
+pub const UNITS_LEASED: &str = "rapport_budget_units_leased";
+/// Units of budgets given back unused.
+/// Counter.
+pub const UNITS_RETURNED: &str = "rapport_budget_units_returned_total";
+
+/// What the rules may say of claims that nobody answers: labels of [`CAP_UNKNOWN`].
+pub const UNKNOWN_POLICIES: [&str; 3] = ["deny", "local_share", "allow"];
+/// How a call for a lease ends: labels of [`LEASES`].
+pub const LEASE_RESULTS: [&str; 3] = ["units", "none", "failed"];
 
 /// Most segments with a gauge of their own.
 pub const SEGMENTS_TOLD_MAX: usize = 32;
@@ -161,9 +238,16 @@ pub const DECIDE_BUCKETS_SECONDS: [f64; 14] =
 pub const REDIS_BUCKETS_SECONDS: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];
 
+/// Upper bounds of the buckets of [`ADMISSION_WAIT_SECONDS`].
+pub const WAIT_BUCKETS_SECONDS: [f64; 10] = [0.000_2, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.2, 1.0];
+
 /// Histograms and their buckets.
-pub const BUCKETS: [(&str, &[f64]); 2] =
-    [(DECIDE_SECONDS, &DECIDE_BUCKETS_SECONDS), (REDIS_SECONDS, &REDIS_BUCKETS_SECONDS)];
+pub const BUCKETS: [(&str, &[f64]); 4] = [
+    (DECIDE_SECONDS, &DECIDE_BUCKETS_SECONDS),
+    (REDIS_SECONDS, &REDIS_BUCKETS_SECONDS),
+    (ADMISSION_WAIT_SECONDS, &WAIT_BUCKETS_SECONDS),
+    (CAP_SECONDS, &REDIS_BUCKETS_SECONDS),
+];
 
 /// Most channels with a label of their own; the rest count as `other`.
 pub const CHANNELS_MAX: usize = 32;
@@ -213,6 +297,8 @@ pub const HELP: &[(&str, &str)] = &[
     (REQUEST_ERRORS, "Requests answered with an error, by code"),
     (REQUESTS_IN_FLIGHT, "Requests being answered"),
     (REQUESTS_SHED, "Requests refused because too many were being answered"),
+    (ADMISSIONS, "What became of calls when they came, by class and outcome"),
+    (ADMISSION_WAIT_SECONDS, "How long calls that did not go ahead at once were in line, by class"),
     (STREAMS, "Streams of questions and of events that are open"),
     (STREAMS_GAVE_WAY, "Times a stream of questions gave way to single calls"),
     (EVENT_STREAMS_WAITED, "Times a stream of events waited for the store, or for its refusals to be read"),
@@ -260,4 +346,34 @@ pub const HELP: &[(&str, &str)] = &[
     (REDIS_IN_FLIGHT, "Calls to Redis on their way"),
     (REDIS_BREAKER, "The breaker before Redis: 0 closed, 1 half open, 2 open"),
     (REDIS_CONNECTIONS, "Attempts to connect to Redis, by result"),
+    (REPLICAS, "Replicas that live"),
+    (REPLICA_UNSHIPPED, "Records of the log that are not in Redis yet, about"),
+    (REPLICA_SHIPPED, "Entries shipped to Redis, by result"),
+    (REPLICA_RACES, "Times another replica had written a customer first"),
+    (REPLICA_RECEIVED, "Entries of other replicas, by result"),
+    (REPLICA_GAPS, "Times entries of other replicas were missing"),
+    (REPLICA_READ, "Customers read from Redis when they were asked for"),
+    (REPLICA_EARLY, "Writes acknowledged before Redis had them"),
+    (REPLICA_JOINING, "Whether customers in Redis were not read yet"),
+    (STORE_FAILOVERS, "Times another primary of Redis was noticed, or the same one after a restart"),
+    (TASK_RESTARTS, "Background tasks that were started again, by task"),
+    (CLOCK_OFFSET, "What the service clock adds to the system's"),
+    (CLOCK_OUTLIERS, "Times of Redis that were passed over as outliers"),
+    (RULES_RECEIVED, "Revisions and pauses taken over from other replicas, by what"),
+    (RULES_UNSHARED, "Changes of rules and pauses that the other replicas do not have yet"),
+    (CAP_CLAIMS, "Claims on exact caps that ended, by result"),
+    (CAP_RETRIES, "Claims on exact caps sent again, for nobody answered"),
+    (CAP_SECONDS, "Time of claims on exact caps"),
+    (CAP_UNKNOWN, "Places and units nobody could say of in time whether there is room, by what the rules say then"),
+    (CAP_LATE, "Places of presentations that were seen after their reservation lapsed"),
+    (CAP_OVER_GRANTED, "Places and units held beyond a cap or budget after an outage or a failover"),
+    (CAP_WAITING, "Confirmations and releases of caps that Redis was not told yet"),
+    (
+        CAP_DROPPED,
+        "Confirmations and releases of caps and budgets that were dropped or forgotten, for there were too many",
+    ),
+    (LEASES, "Calls for leases of budgets, by result"),
+    (LEASES_HELD, "Budgets that this replica holds units of"),
+    (UNITS_LEASED, "Units of budgets that this replica may grant"),
+    (UNITS_RETURNED, "Units of budgets given back unused"),
 ];

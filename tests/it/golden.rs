@@ -12,9 +12,10 @@ use rapport::{
 use crate::harness::repository;
 
 /// Reasons that no scenario can show yet, and why.
-const UNDECIDED: [(Reason, &str); 2] = [
+const UNDECIDED: [(Reason, &str); 3] = [
     (Reason::NoItems, "no offer asks for items yet"),
     (Reason::NotLookedAt, "the sample's lists hold no more than are looked at"),
+    (Reason::ClaimUnknown, "scenarios run without a store that could fail to answer"),
 ];
 
 fn ruleset() -> Arc<Ruleset> {

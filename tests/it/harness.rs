@@ -27,6 +27,8 @@ pub const SHOP: &str = include_str!("fixtures/shop.yaml");
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long [`eventually`] waits.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long calls may wait for their turn, unless a test says.
+const QUEUE_AGE_MAX_MS: &str = "0";
 /// Between two looks of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -114,11 +116,19 @@ impl Server {
         Self::launch(place, address, &[])
     }
 
+    /// Starts the service with further arguments and variables of its environment.
+    pub fn start_in(place: &Arc<Place>, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
+        command.envs(environment.iter().copied());
+        Self::launch_by(command, (place, SocketAddr::from(([127, 0, 0, 1], 0))), arguments)
+    }
+
     fn launch(place: &Arc<Place>, address: SocketAddr, arguments: &[&str]) -> Self {
         Self::launch_by(Command::new(env!("CARGO_BIN_EXE_rapport")), (place, address), arguments)
     }
 
-    fn launch_by(mut command: Command, (place, address): (&Arc<Place>, SocketAddr), arguments: &[&str]) -> Self {
+    /// Starts the service by a command of one's own, at a place and an address.
+    pub fn launch_by(mut command: Command, (place, address): (&Arc<Place>, SocketAddr), arguments: &[&str]) -> Self {
         let stderr = File::options().create(true).append(true).open(place.log_path()).expect("a file for stderr");
         let mut child = command
             .args(["serve", "--listen", &address.to_string(), "--private-listen", "127.0.0.1:0"])
@@ -126,6 +136,10 @@ impl Server {
             .arg(place.data())
             .arg("--rules")
             .arg(place.rules())
+            // what a slow machine takes long for is not too much to do
+            .args(
+                ["--queue-age-max-ms", QUEUE_AGE_MAX_MS].iter().filter(|_| !arguments.contains(&"--queue-age-max-ms")),
+            )
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -195,7 +195,11 @@ fn texts() -> Vec<(String, String)> {
 }
 
 /// Where `curl` is no call.
-const NO_CALLS: &[(&str, &str)] = &[("docs/browser.md", "(`tool`: curl, Python, Go, ...)")];
+const NO_CALLS: &[(&str, &str)] = &[
+    ("docs/browser.md", "(`tool`: curl, Python, Go, ...)"),
+    ("docs/runbook.md", "curl -s http://REPLICA:7071/readyz"),
+    ("docs/runbook.md", "curl -s http://REPLICA:7071/metrics"),
+];
 
 /// Where `/v1/` is no route.
 const NO_ROUTES: &[(&str, &str)] = &[("docs/browser.md", "answer under `/v1/` says")];

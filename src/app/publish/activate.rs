@@ -125,15 +125,18 @@ impl App {
         let needed = self.store.oldest_record().map(|at| at.plus_us(-NEEDED_SLACK_US));
         let new =
             NewActive { overridden, needed_from: needed, ..new_active(activation.clone(), &candidate.ruleset, files) };
+        // who serves it must not be alone with it
+        let served = self.share_rules(&activation, files)?;
         let (kept, took) = gate::timed(|| self.store.activate(&new));
         kept?;
         report.timings.push((Step::Keep, took));
         let (before, took) = gate::timed(|| self.swap(candidate, activation));
+        self.shared_as(served);
         report.timings.push((Step::Swap, took));
         Ok(before)
     }
 
-    fn swap(&self, candidate: &Snapshot, activation: Activation) -> Arc<Snapshot> {
+    pub(super) fn swap(&self, candidate: &Snapshot, activation: Activation) -> Arc<Snapshot> {
         let before = self.snapshot.rcu(|current| {
             // what was learned and paused since the checks began
             let tallies = self.store.tallies().borrow().clone();
@@ -145,6 +148,9 @@ impl App {
             }
         });
         self.store.link_by(Linking::of(&candidate.ruleset.schema));
+        if let Some(caps) = self.store.caps() {
+            caps.go_by(&candidate.ruleset);
+        }
         self.metrics.revision(&activation.hash.to_string(), activation.origin);
         let accepted = self.directory_accepted(&activation);
         {

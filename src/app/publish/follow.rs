@@ -18,6 +18,8 @@ pub(in crate::app) struct Directory {
     pub read: Option<RulesetHash>,
     /// The files that are refused now.
     pub refused: Option<RefusedFiles>,
+    /// What other replicas made active since files were taken.
+    pub elsewhere: Vec<RulesetHash>,
 }
 
 /// Files that are not looked at again until something changes.
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_directory_is_followed_while_it_holds_what_is_active() {
-        let directory = Directory { taken: Some(RulesetHash(1)), read: Some(RulesetHash(2)), refused: None };
+        let directory = Directory { taken: Some(RulesetHash(1)), read: Some(RulesetHash(2)), ..Directory::default() };
         assert!(directory.gave(&active(3, RevisionOrigin::Directory)));
         assert!(directory.gave(&active(1, RevisionOrigin::Rollback)));
         assert!(directory.gave(&active(2, RevisionOrigin::Api)));

@@ -2,7 +2,7 @@
 //!
 //! `gate` checks a candidate, `activate` keeps and swaps it, `pause` stands
 //! above both; `watch` and `start` feed them from the rules directory,
-//! `revisions` shows what is kept.
+//! `revisions` shows what is kept, `shared` spreads both over replicas.
 
 mod activate;
 mod diff;
@@ -11,6 +11,8 @@ mod gate;
 mod pause;
 pub mod report;
 mod revisions;
+mod shared;
+mod shared_pauses;
 mod start;
 mod watch;
 
@@ -25,6 +27,7 @@ pub(in crate::app) use pause::Kept;
 pub use pause::{PAUSES_MAX, Paused, ResumeInput, Resumed};
 pub use report::{Change, Finding, PublishReport, Published, Severity, Step};
 pub use revisions::KeptRevision;
+pub(in crate::app) use shared::Shared;
 pub use start::Rules;
 pub(in crate::app) use start::{Start, start};
 

@@ -111,6 +111,10 @@ impl App {
                 stands.id
             ))
         })?;
+        // in effect here whatever becomes of it: it is given to the others once they can be reached
+        if let Err(error) = self.share_pauses() {
+            tracing::error!(%error, "the pause is in effect on this replica only, until redis is back");
+        }
         Ok(Paused { pause: stands, changed, version: pauses.version, released })
     }
 
@@ -142,6 +146,7 @@ impl App {
             audit.force_reason = Arc::clone(&input.reason);
             audit.overridden = report.overridden();
         }
+        self.share_lift(&pause)?;
         let version = self.lift(pause, audit)?;
         Ok(Resumed { changed: true, version, report })
     }
@@ -194,12 +199,12 @@ impl App {
     }
 
     /// Held while the pauses change, only for a moment.
-    fn pausing(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn pausing(&self) -> MutexGuard<'_, ()> {
         self.pausing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts pauses in effect. Under [`App::pausing`].
-    fn swap_pauses(&self, next: Pauses) -> Arc<Pauses> {
+    pub(super) fn swap_pauses(&self, next: Pauses) -> Arc<Pauses> {
         let next = Arc::new(next);
         self.snapshot.rcu(|current| Arc::new(current.with_pauses(Arc::clone(&next))));
         self.metrics.paused(&next);
@@ -208,7 +213,7 @@ impl App {
 
     /// Keeps the pauses on disk with what the audit list says of the change;
     /// without a change only if this version is not there yet.
-    fn keep_pauses(&self, version: u64, audit: Option<AuditEntry>) -> Result<(), StoreError> {
+    pub(super) fn keep_pauses(&self, version: u64, audit: Option<AuditEntry>) -> Result<(), StoreError> {
         let mut kept = self.kept();
         if audit.is_none() && kept.version >= version {
             return Ok(());

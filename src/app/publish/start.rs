@@ -8,7 +8,7 @@ use crate::{
     app::{App, OpenError},
     domain::{Activation, RevisionOrigin, RulesetHash, Timestamp, time::SECOND_US},
     rules::{self, Ruleset, SourceFile},
-    store::{Control, Store},
+    store::{Control, SharedRules, Store},
 };
 
 use super::{Refusal, activate::new_active, check, gate};
@@ -30,8 +30,16 @@ pub(in crate::app) struct Start {
 ///
 /// # Errors
 /// Nothing ever served and the directory is refused; the store fails.
-pub(in crate::app) fn start(store: &Store, found: &Rules, now: Timestamp) -> Result<Start, OpenError> {
+pub(in crate::app) fn start(
+    store: &Store,
+    found: &Rules,
+    now: Timestamp,
+    others: Option<&SharedRules>,
+) -> Result<Start, OpenError> {
     let control = store.control()?;
+    if let Some(start) = of_others(store, &control, found, others)? {
+        return Ok(start);
+    }
     if let Some((ruleset, activation)) = last_good(store, &control, found)? {
         return Ok(Start { ruleset, activation, control });
     }
@@ -48,6 +56,39 @@ pub(in crate::app) fn start(store: &Store, found: &Rules, now: Timestamp) -> Res
     store.activate(&new_active(activation.clone(), &ruleset, &files))?;
     let control = Control { directory: Some(ruleset.hash), ..control };
     Ok(Start { ruleset, activation, control })
+}
+
+/// What the other replicas serve, unless it is what served here last. Files of a
+/// directory that a fresh replica finds are no edit: only a change of them is.
+fn of_others(
+    store: &Store,
+    control: &Control,
+    found: &Rules,
+    others: Option<&SharedRules>,
+) -> Result<Option<Start>, OpenError> {
+    let Some((active, files)) = others.and_then(|others| others.active.as_ref()) else { return Ok(None) };
+    let activation = active.activation.clone();
+    if control.active.as_ref().is_some_and(|last| last.hash == activation.hash) {
+        return Ok(None);
+    }
+    let ruleset = match gate::compile(files) {
+        Ok(ruleset) => ruleset,
+        Err(lines) => {
+            let lines = lines.join("; ");
+            tracing::error!(revision = %activation.hash, "what the other replicas serve does not compile here: {lines}");
+            return Ok(None);
+        }
+    };
+    let read = found.as_ref().ok().map(|files| rules::hash_of(files));
+    let taken = if control.active.is_some() { control.directory } else { read };
+    store.activate(&new_active(activation.clone(), &ruleset, files))?;
+    if let Some(taken) = taken {
+        store.save_directory(taken)?;
+        if control.active.is_none() && taken != activation.hash {
+            tracing::warn!(directory = %taken, active = %activation.hash, "the rules directory differs from what the other replicas serve: it is followed from its next edit on");
+        }
+    }
+    Ok(Some(Start { ruleset, activation, control: Control { directory: taken, ..control.clone() } }))
 }
 
 /// The revision that was active last and still compiles. A row that cannot be
@@ -139,6 +180,8 @@ impl App {
     /// the service was down is published as one while it runs.
     pub(in crate::app) fn take_first(&self, found: &Rules) {
         match found {
+            // the others are reached once the service runs: who watches the directory takes it
+            Ok(_) if self.store.remote().is_some() => {}
             // what fails here is tried again by who watches the directory
             Ok(files) => {
                 self.take_files(files);

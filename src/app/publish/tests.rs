@@ -24,7 +24,7 @@ scenarios:
 "#;
 
 /// Rules that differ by a number.
-fn files(number: u32) -> Vec<SourceFile> {
+pub(super) fn files(number: u32) -> Vec<SourceFile> {
     text(&format!(
         r#"
 settings: {{ currency: GBP }}
@@ -55,7 +55,7 @@ fn open(dir: &Path, number: u32) -> App {
     opened(dir, &Ok(files(number))).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn call(force: bool) -> Change {
+pub(super) fn call(force: bool) -> Change {
     Change {
         author: "ann".into(),
         comment: "".into(),

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     app::{App, AppError, gently},
-    domain::RevisionOrigin,
+    domain::{RevisionOrigin, RulesetHash},
     learn, rules,
 };
 
@@ -102,6 +102,9 @@ impl App {
             self.note_refused(Vec::new());
             return Taken::Whole;
         }
+        if hash != active && self.came_late(hash) {
+            return Taken::Whole;
+        }
         if let Some(line) = astray {
             self.refuse_directory(vec![line]);
             return Taken::Whole;
@@ -121,7 +124,10 @@ impl App {
         {
             let mut directory = self.directory();
             match &published {
-                Ok(_) => directory.taken = Some(hash),
+                Ok(_) => {
+                    directory.taken = Some(hash);
+                    directory.elsewhere.clear();
+                }
                 Err(AppError::Refused(report)) => {
                     directory.refused = Some(RefusedFiles { hash, against: report.active.unwrap_or_default() });
                 }
@@ -146,6 +152,25 @@ impl App {
                 Taken::Failed
             }
         }
+    }
+
+    /// Whether the files are a copy, come late, of what another replica published
+    /// and something else followed: then they are no edit.
+    fn came_late(&self, hash: RulesetHash) -> bool {
+        let mut directory = self.directory();
+        let late = directory.elsewhere.contains(&hash);
+        if late {
+            (directory.taken, directory.refused) = (Some(hash), None);
+        }
+        drop(directory);
+        if late {
+            tracing::warn!(revision = %hash, "the rules directory holds what another replica published before: it is not published again");
+            self.note_refused(Vec::new());
+            if let Err(error) = self.store.save_directory(hash) {
+                tracing::warn!(revision = %hash, "remembering that the directory holds it: {error}");
+            }
+        }
+        late
     }
 
     /// Tells why the directory is not served; the same lines only once.

@@ -280,6 +280,7 @@ pub fn limit(rules: &mut Ruleset, scope: Scope, max: u32, window: Window) -> &mu
         max,
         window,
         exact: false,
+        when_unknown: None,
     });
     &mut rules.limits[slot.index()]
 }

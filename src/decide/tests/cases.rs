@@ -207,6 +207,21 @@ fn a_word_that_could_not_be_read_counts_as_no() {
 }
 
 #[test]
+fn under_overload_nothing_is_ranked_and_nothing_is_left_of_the_question_before() {
+    let mut rules = two();
+    rules.placements[0].fallback = Some(Vec::new());
+    let mut case = Case::new(finish(rules), customer(), ask(&["hero", "desk", "nowhere"]));
+    let mut scratch = Scratch::default();
+    assert!(!rank(&case.inputs(), &mut scratch).winners.is_empty());
+    case.degraded.insert(Degraded::Overload);
+    let ranking = rank(&case.inputs(), &mut scratch);
+    assert_eq!(ranking.level, Level::Fallback);
+    assert!(ranking.winners.is_empty() && ranking.counts.iter().all(|count| *count == 0));
+    let said: Vec<_> = ranking.placements.iter().map(|placement| placement.status).collect();
+    assert_eq!(said, [PlacementStatus::Fallback, PlacementStatus::Empty, PlacementStatus::UnknownPlacement]);
+}
+
+#[test]
 fn an_open_question_calls_only_who_opted_in() {
     let mut rules = rules();
     offer(&mut rules, "sale", 10.0).treatments.retain(|t| t.channel == CALL);

@@ -282,11 +282,9 @@ pub fn case_of(dice: &mut Dice, rules: Ruleset) -> Case {
         case.exhausted = vec![OfferSlot(dice.below(offers) as u32)];
     }
     if dice.chance(15) {
-        case.denied = vec![Denied {
-            offer: OfferSlot(dice.below(offers) as u32),
-            record: RecordRef::NONE,
-            reason: Reason::ClaimRefused,
-        }];
+        let offer = OfferSlot(dice.below(offers) as u32);
+        let reason = if offer.0.is_multiple_of(2) { Reason::ClaimRefused } else { Reason::ClaimUnknown };
+        case.denied = vec![Denied { offer, record: RecordRef::NONE, reason }];
     }
     if dice.chance(15) {
         case.keep_order = (0..2).map(|_| (OfferSlot(dice.below(offers) as u32), RecordRef::NONE)).collect();

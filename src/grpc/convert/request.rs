@@ -1,7 +1,7 @@
 //! The question.
 
 use crate::{
-    app::{AppError, consistency_version},
+    app::{AppError, consistency_wanted},
     domain::{
         Assurance, ChannelId, Identity, Intent, ItemId, OfferId, PageConsent, Permission, PlacementAsk, Purpose,
         Request, SendWindow, Trace, View, VisitorId,
@@ -153,7 +153,7 @@ fn channels(r: &mut Reading<'_>, wire: &[String], strict: bool) -> Vec<ChannelId
 fn consistency_token(r: &mut Reading<'_>, token: String) -> Box<str> {
     const FIELD: &str = "consistency_token";
     let token = r.text(FIELD, token, CONSISTENCY_TOKEN_BYTES_MAX);
-    if !token.is_empty() && consistency_version(&token).is_none() {
+    if !token.is_empty() && consistency_wanted(&token).is_none() {
         r.wrong(FIELD, "is not one of ours: send it as it was returned, or leave it out");
     }
     token

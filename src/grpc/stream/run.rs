@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Code, Status};
 
 use super::{
-    Piece,
+    OpenedBy, Piece,
     pace::Pace,
     push,
     source::{Message, Source},
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     grpc::{
         Api, Caller,
+        admission::{StreamTurn, Turns},
         api::Settled,
         convert::problem,
         status,
@@ -62,6 +63,10 @@ pub struct Run {
     place: Place,
     source: Source,
     pieces: mpsc::Sender<Piece>,
+    /// Of the thread that answers.
+    turns: Option<Arc<Turns>>,
+    /// Held for a slice.
+    turn: Option<StreamTurn>,
     /// Answers that were not handed over.
     piece: Vec<u8>,
     waiting: JoinSet<Settled>,
@@ -86,7 +91,12 @@ impl From<Status> for Ended {
 
 impl Run {
     /// Ready to answer.
-    pub fn new(api: Api, caller: Caller, (source, pieces): (Source, mpsc::Sender<Piece>), place: Place) -> Self {
+    pub fn new(
+        api: Api,
+        (caller, turns): OpenedBy,
+        (source, pieces): (Source, mpsc::Sender<Piece>),
+        place: Place,
+    ) -> Self {
         Self {
             pace: Pace::new(&place.traffic),
             api: Arc::new(api),
@@ -94,6 +104,8 @@ impl Run {
             place,
             source,
             pieces,
+            turns,
+            turn: None,
             piece: Vec::new(),
             waiting: JoinSet::new(),
             taken: 0,
@@ -136,8 +148,10 @@ impl Run {
                 },
             };
             let Some(message) = next else { return self.finish().await };
+            self.take_turn().await;
             self.ask(message).await?;
             if self.pace.over(&self.place.traffic) {
+                self.turn = None;
                 if !self.api.app().log_keeps_up() {
                     // the wait may be long: what is answered is told before
                     self.hand_over().await?;
@@ -152,9 +166,17 @@ impl Run {
         }
     }
 
+    /// Waits for a turn, once a slice.
+    async fn take_turn(&mut self) {
+        if let (Some(turns), None) = (&self.turns, &self.turn) {
+            self.turn = turns.turn_of_stream().await;
+        }
+    }
+
     /// Waits for a question, the answer to one that waits, or the stop. `None`
     /// when it was not a question.
     async fn wait(&mut self) -> Result<Option<Option<Message>>, Ended> {
+        self.turn = None;
         self.hand_over().await?;
         let Self { source, waiting, pieces, place, .. } = self;
         let idle = waiting.is_empty();
@@ -197,6 +219,7 @@ impl Run {
             self.waiting.spawn(waiting(answering, (counted, place)));
             return Ok(());
         }
+        self.turn = None;
         let settled = tokio::select! {
             settled = answering => settled,
             ended = impatience(&self.place, &self.pieces) => return Err(ended),
@@ -252,6 +275,7 @@ impl Run {
 
     /// Waits for what is under way and hands everything over.
     async fn finish(&mut self) -> Result<(), Ended> {
+        self.turn = None;
         loop {
             let done = tokio::select! {
                 done = self.waiting.join_next() => done,
@@ -268,6 +292,8 @@ impl Run {
         if self.piece.is_empty() {
             return Ok(());
         }
+        // the reader may be slow
+        self.turn = None;
         let piece = Bytes::from(std::mem::take(&mut self.piece));
         tokio::select! {
             biased;

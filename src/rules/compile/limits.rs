@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     domain::{ChannelSlot, GroupSlot, LimitSlot, OfferSlot, OutcomeType, Purpose, ReasonCode},
     rules::{
-        Budget, Channel, Limit, Offer, Scope, Suppression, Window,
+        Budget, Channel, Limit, Offer, Scope, Suppression, WhenUnknown, Window,
         keys::Section,
         keys_offers::{BUDGET, OFFER_LIMIT, OFFER_SUPPRESS, SUPPRESS},
         read::Fields,
@@ -73,7 +73,18 @@ pub fn limit(
         max: fields.get("max").and_then(|node| report.whole(node, 1..=CONTACTS_MAX)).unwrap_or(1) as u32,
         window: fields.get("window").and_then(|node| window(report, node)).unwrap_or(Window::Day),
         exact: report.flag(fields.get("exact"), false),
+        when_unknown: when_unknown(report, fields),
     }
+}
+
+/// What becomes of a claim that the store cannot answer. Only an exact limit
+/// asks it.
+fn when_unknown(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<WhenUnknown> {
+    let node = fields.get("when_unknown")?;
+    if !report.flag(fields.get("exact"), false) {
+        report.error(node.mark, "only what is exact asks the store: add `exact: true`, or leave `when_unknown` out");
+    }
+    report.one_of(node, &WhenUnknown::ALL.map(|policy| (policy.name(), policy)))
 }
 
 /// Reads the limits of an offer: `offer#1`, `offer#2`, ...
@@ -113,7 +124,8 @@ pub fn budget(report: &mut Report<'_>, node: &Node) -> Option<Budget> {
     let max = fields.get("max").and_then(|node| report.whole(node, 1..=BUDGET_MAX));
     let window = fields.get("window").and_then(|node| window(report, node));
     let exact = report.flag(fields.get("exact"), false);
-    Some(Budget { max: max?.unsigned_abs(), window: window?, exact })
+    let when_unknown = when_unknown(report, &fields).unwrap_or(WhenUnknown::Deny);
+    Some(Budget { max: max?.unsigned_abs(), window: window?, exact, when_unknown })
 }
 
 /// Reads suppressions, of the policies or of an offer.

@@ -148,7 +148,7 @@ fn limit_text(limit: &Limit) -> String {
         None => limit.name.to_string(),
         Some(_) => {
             let of = (limit.channel, limit.channel_kind, limit.purpose, limit.group);
-            format!("{:?}", (limit.scope, of, limit.max, limit.window, limit.exact))
+            format!("{:?}", (limit.scope, of, limit.max, limit.window, limit.exact, limit.when_unknown))
         }
     }
 }

@@ -111,6 +111,24 @@ const MISTAKES: &[Mistake] = &[
         says: "expected a duration",
     },
     Mistake {
+        name: "when_unknown_of_what_asks_nobody",
+        edit: (
+            "budget: { max: 1000, window: day, exact: true }",
+            "budget: { max: 1000, window: day, when_unknown: deny }",
+        ),
+        at: "deny }",
+        says: "only what is exact asks the store: add `exact: true`",
+    },
+    Mistake {
+        name: "unknown_when_unknown",
+        edit: (
+            "budget: { max: 1000, window: day, exact: true }",
+            "budget: { max: 1000, window: day, exact: true, when_unknown: local_shre }",
+        ),
+        at: "local_shre }",
+        says: "local_share",
+    },
+    Mistake {
         name: "bad_window",
         edit: ("window: day", "window: fortnight"),
         at: "fortnight",

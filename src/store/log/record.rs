@@ -35,11 +35,13 @@ pub enum RecordKind {
     Pauses = 10,
     /// Segments that a customer entered and left.
     Segments = 11,
+    /// A customer as it was read from Redis, with the ids of what it holds.
+    Adopted = 12,
 }
 
 impl RecordKind {
     /// Every kind, in order of its number.
-    pub const ALL: [RecordKind; 11] = [
+    pub const ALL: [RecordKind; 12] = [
         RecordKind::Event,
         RecordKind::Decision,
         RecordKind::Profile,
@@ -51,6 +53,7 @@ impl RecordKind {
         RecordKind::Checkpoint,
         RecordKind::Pauses,
         RecordKind::Segments,
+        RecordKind::Adopted,
     ];
 
     /// From its number at rest.

@@ -55,6 +55,8 @@ impl Found {
             }
             self.cut_bytes = file.metadata().map_err(fail)?.len().saturating_sub(last.bytes);
             file.set_len(last.bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+            let (bytes, at) = (self.cut_bytes, last.bytes);
+            tracing::warn!(segment = first_sequence, at, bytes, what, "the event log had a torn tail; it was cut off");
             self.next_sequence = self.next_sequence.saturating_add(SEQUENCE_SKIP);
         }
         self.segments.push(last);

@@ -52,6 +52,13 @@ pub struct Health {
     pub outage: Option<Outage>,
 }
 
+impl Health {
+    /// Whether calls are answered, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.breaker == BreakerState::Closed && self.primary.is_some()
+    }
+}
+
 /// A client of Redis. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Client(pub(super) Arc<Shared>);
@@ -118,6 +125,13 @@ impl Client {
             generation: self.generation(),
             outage: *self.0.outage.lock().unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Whether calls are let through and something is connected. Costs no more
+    /// than reading memory.
+    pub fn serves(&self) -> bool {
+        let closed = self.0.quiet.load(Acquire) || self.0.breaker().state() == BreakerState::Closed;
+        closed && self.0.live.load().is_some()
     }
 
     /// Attempts to connect since the start.

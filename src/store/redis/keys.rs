@@ -30,7 +30,7 @@ pub struct Row {
 }
 
 /// Every kind of key, in the order of the functions of [`Keys`].
-pub const TABLE: [Row; 16] = [
+pub const TABLE: [Row; 21] = [
     Row {
         holds: "the profile of a customer",
         pattern: "<ns>:{<customer>}:p",
@@ -39,32 +39,39 @@ pub const TABLE: [Row; 16] = [
         goes: "at erasure or merge",
     },
     Row {
-        holds: "the key that seals a customer's data",
-        pattern: "<ns>:{<customer>}:k",
-        value: "string: version and blob",
-        owner: "vault",
-        goes: "at erasure",
+        holds: "the ids of the events that a profile holds",
+        pattern: "<ns>:{<customer>}:e",
+        value: "sorted set: ids by time",
+        owner: "profiles",
+        goes: "at erasure, or 7 days after the last event",
     },
     Row {
-        holds: "into whom a customer was merged",
-        pattern: "<ns>:{<customer>}:r",
-        value: "string: a customer",
+        holds: "a customer as before merges",
+        pattern: "<ns>:{<customer>}:m",
+        value: "hash: blobs by merge",
         owner: "merges",
-        goes: "at erasure or undo",
+        goes: "at erasure, or 31 days after the last merge",
     },
     Row {
-        holds: "claims on a cap of a customer in a window",
-        pattern: "<ns>:{<customer>}:c:<cap>:<window>",
-        value: "sorted set: decisions by expiry",
+        holds: "the caps that a customer has claims on",
+        pattern: "<ns>:{<customer>}:c",
+        value: "hash: caps",
         owner: "cap ledger",
-        goes: "with its window: the claim sets the time",
+        goes: "at erasure, or with the last window: the claim sets the time",
     },
     Row {
-        holds: "open reservations of a customer",
-        pattern: "<ns>:{<customer>}:c:open",
-        value: "sorted set: decisions by expiry",
+        holds: "claims on a cap of a customer",
+        pattern: "<ns>:{<customer>}:c:<cap>",
+        value: "sorted set: presentations by when they were claimed or seen",
         owner: "cap ledger",
-        goes: "with the last of them: the claim sets the time",
+        goes: "at erasure, or with the window: the claim sets the time",
+    },
+    Row {
+        holds: "those of them that nobody has seen yet",
+        pattern: "<ns>:{<customer>}:o:<cap>",
+        value: "sorted set: presentations by expiry",
+        owner: "cap ledger",
+        goes: "at erasure, or with the window: the claim sets the time",
     },
     Row {
         holds: "to whom an identity leads",
@@ -74,31 +81,45 @@ pub const TABLE: [Row; 16] = [
         goes: "at erasure",
     },
     Row {
-        holds: "that an identity was erased",
-        pattern: "<ns>:{i<identity>}:t",
-        value: "string: when",
-        owner: "vault",
-        goes: "never, or after the retention of tombstones",
-    },
-    Row {
-        holds: "what of a budget was granted in a window",
-        pattern: "<ns>:{b<budget>}:g:<window>",
-        value: "hash: granted and leased units",
+        holds: "units of a budget that were seen",
+        pattern: "<ns>:{b<budget>}:g",
+        value: "hash: their number, and that of each minute",
         owner: "budget ledger",
-        goes: "with its window: the lease sets the time",
+        goes: "with the window: the lease sets the time",
     },
     Row {
-        holds: "leases of a budget in a window",
-        pattern: "<ns>:{b<budget>}:l:<window>",
-        value: "sorted set: replicas by expiry",
+        holds: "the minutes in which any was",
+        pattern: "<ns>:{b<budget>}:m",
+        value: "sorted set: minutes",
         owner: "budget ledger",
-        goes: "with its window: the lease sets the time",
+        goes: "with the window: the lease sets the time",
     },
     Row {
-        holds: "whose profile changed",
-        pattern: "<ns>:inv",
-        value: "stream: customers and versions",
-        owner: "coherence",
+        holds: "units that nobody has seen yet",
+        pattern: "<ns>:{b<budget>}:o",
+        value: "sorted set: decisions by expiry",
+        owner: "budget ledger",
+        goes: "with the window: the lease sets the time",
+    },
+    Row {
+        holds: "units that were seen, as long as one could come twice",
+        pattern: "<ns>:{b<budget>}:c",
+        value: "sorted set: decisions by when they are forgotten",
+        owner: "budget ledger",
+        goes: "with the window: the lease sets the time",
+    },
+    Row {
+        holds: "leases of a budget",
+        pattern: "<ns>:{b<budget>}:l",
+        value: "hash: calls, units and ends by replica",
+        owner: "budget ledger",
+        goes: "with the window: the lease sets the time",
+    },
+    Row {
+        holds: "what replicas wrote",
+        pattern: "<ns>:log",
+        value: "stream: entries, and how far each replica is",
+        owner: "replicas",
         goes: "never; entries are trimmed",
     },
     Row {
@@ -113,7 +134,7 @@ pub const TABLE: [Row; 16] = [
         pattern: "<ns>:{rules}:r:<hash>",
         value: "string: blob",
         owner: "publishing",
-        goes: "when it is neither active nor kept",
+        goes: "90 days after another took its place",
     },
     Row {
         holds: "which models are active",
@@ -130,10 +151,10 @@ pub const TABLE: [Row; 16] = [
         goes: "when it is neither active nor kept",
     },
     Row {
-        holds: "that a replica lives",
-        pattern: "<ns>:replica:<replica>",
-        value: "string: its address",
-        owner: "coherence",
+        holds: "which replicas live",
+        pattern: "<ns>:replicas",
+        value: "sorted set: replicas by their last sign of life",
+        owner: "members",
         goes: "after 10 s without a sign of life",
     },
     Row {
@@ -143,6 +164,20 @@ pub const TABLE: [Row; 16] = [
         owner: "failover",
         goes: "after 7 days without a write",
     },
+    Row {
+        holds: "a secret that every replica needs",
+        pattern: "<ns>:{secrets}:<purpose>",
+        value: "string: a key ring, sealed if `--store-secret` is given",
+        owner: "joining",
+        goes: "never",
+    },
+    Row {
+        holds: "what is paused",
+        pattern: "<ns>:{rules}:pauses",
+        value: "string: version and blob",
+        owner: "publishing",
+        goes: "never",
+    },
 ];
 
 /// A key that never is: reading it tells whether a server of a cluster answers.
@@ -151,6 +186,8 @@ pub const PROBE: &str = "rapport:probe";
 pub const REPLICA_TTL_MS: u64 = 10_000;
 /// How long the fence of a replica stays without a write, milliseconds.
 pub const FENCE_TTL_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// How long a revision stays after another took its place, milliseconds.
+pub const REVISION_TTL_MS: u64 = 90 * 24 * 3_600 * 1_000;
 
 /// A namespace that cannot stand in keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -208,25 +245,29 @@ impl Keys {
         self.key(format_args!("{{{}}}:p", Id(customer.0)))
     }
 
-    /// The key that seals a customer's data.
-    pub fn data_key(&self, customer: CustomerKey) -> Vec<u8> {
-        self.key(format_args!("{{{}}}:k", Id(customer.0)))
+    /// The ids of the events that a profile holds.
+    pub fn held_events(&self, customer: CustomerKey) -> Vec<u8> {
+        self.key(format_args!("{{{}}}:e", Id(customer.0)))
     }
 
-    /// Into whom a customer was merged.
-    pub fn redirect(&self, customer: CustomerKey) -> Vec<u8> {
-        self.key(format_args!("{{{}}}:r", Id(customer.0)))
+    /// A customer as before merges.
+    pub fn before_merges(&self, customer: CustomerKey) -> Vec<u8> {
+        self.key(format_args!("{{{}}}:m", Id(customer.0)))
     }
 
-    /// Claims on a cap of a customer: by the stable hash of the cap and the
-    /// number of the window, 0 for a rolling one.
-    pub fn cap(&self, customer: CustomerKey, cap: u64, window: u64) -> Vec<u8> {
-        self.key(format_args!("{{{}}}:c:{cap:x}:{window:x}", Id(customer.0)))
+    /// The caps that a customer has claims on.
+    pub fn caps(&self, customer: CustomerKey) -> Vec<u8> {
+        self.key(format_args!("{{{}}}:c", Id(customer.0)))
     }
 
-    /// Open reservations of a customer.
-    pub fn reservations(&self, customer: CustomerKey) -> Vec<u8> {
-        self.key(format_args!("{{{}}}:c:open", Id(customer.0)))
+    /// Claims on a cap of a customer, by the stable hash of the cap.
+    pub fn cap(&self, customer: CustomerKey, cap: u64) -> Vec<u8> {
+        self.key(format_args!("{{{}}}:c:{cap:x}", Id(customer.0)))
+    }
+
+    /// Those of them that nobody has seen yet.
+    pub fn open_claims(&self, customer: CustomerKey, cap: u64) -> Vec<u8> {
+        self.key(format_args!("{{{}}}:o:{cap:x}", Id(customer.0)))
     }
 
     /// To whom an identity leads.
@@ -234,25 +275,46 @@ impl Keys {
         self.key(format_args!("{{i{}}}:a", Id(identity.0)))
     }
 
-    /// That an identity was erased.
-    pub fn tombstone(&self, identity: IdentityHash) -> Vec<u8> {
-        self.key(format_args!("{{i{}}}:t", Id(identity.0)))
+    /// Units of a budget that were seen, by the stable hash of the budget.
+    pub fn budget(&self, budget: u64) -> Vec<u8> {
+        self.key(format_args!("{{b{budget:x}}}:g"))
     }
 
-    /// What of a budget was granted: by the stable hash of the budget and the
-    /// number of the window, 0 for a rolling one.
-    pub fn budget(&self, budget: u64, window: u64) -> Vec<u8> {
-        self.key(format_args!("{{b{budget:x}}}:g:{window:x}"))
+    /// The minutes in which any was seen.
+    pub fn budget_minutes(&self, budget: u64) -> Vec<u8> {
+        self.key(format_args!("{{b{budget:x}}}:m"))
+    }
+
+    /// Units of a budget that nobody has seen yet.
+    pub fn open_units(&self, budget: u64) -> Vec<u8> {
+        self.key(format_args!("{{b{budget:x}}}:o"))
+    }
+
+    /// Units that were seen, as long as one could come twice.
+    pub fn seen_units(&self, budget: u64) -> Vec<u8> {
+        self.key(format_args!("{{b{budget:x}}}:c"))
     }
 
     /// Leases of a budget.
-    pub fn leases(&self, budget: u64, window: u64) -> Vec<u8> {
-        self.key(format_args!("{{b{budget:x}}}:l:{window:x}"))
+    pub fn leases(&self, budget: u64) -> Vec<u8> {
+        self.key(format_args!("{{b{budget:x}}}:l"))
     }
 
-    /// Whose profile changed.
-    pub fn invalidations(&self) -> Vec<u8> {
-        self.key(format_args!("inv"))
+    /// What replicas wrote.
+    pub fn log(&self) -> Vec<u8> {
+        self.key(format_args!("log"))
+    }
+
+    /// The beginning and the end of every key of a profile, to look for them.
+    pub fn profiles(&self) -> String {
+        format!("{}:{{*}}:p", self.namespace)
+    }
+
+    /// Whose profile a key holds; `None` when it is another kind of key.
+    pub fn customer_of(&self, key: &[u8]) -> Option<CustomerKey> {
+        let text = std::str::from_utf8(key).ok()?.strip_prefix(&self.namespace)?;
+        let id = URL_SAFE_NO_PAD.decode(text.strip_prefix(":{")?.strip_suffix("}:p")?).ok()?;
+        Some(CustomerKey(u128::from_be_bytes(id.try_into().ok()?)))
     }
 
     /// Which ruleset is active.
@@ -275,13 +337,28 @@ impl Keys {
         self.key(format_args!("{{models}}:m:{hash:x}"))
     }
 
-    /// That a replica lives.
-    pub fn replica(&self, replica: u64) -> Vec<u8> {
-        self.key(format_args!("replica:{replica:x}"))
+    /// Which replicas live.
+    pub fn replicas(&self) -> Vec<u8> {
+        self.key(format_args!("replicas"))
     }
 
     /// How far writes of a replica got.
     pub fn fence(&self, replica: u64) -> Vec<u8> {
         self.key(format_args!("fence:{replica:x}"))
+    }
+
+    /// A secret that every replica needs.
+    pub fn secret(&self, purpose: &str) -> Vec<u8> {
+        self.key(format_args!("{{secrets}}:{purpose}"))
+    }
+
+    /// What is paused.
+    pub fn pauses(&self) -> Vec<u8> {
+        self.key(format_args!("{{rules}}:pauses"))
+    }
+
+    /// What the keys begin with.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 }

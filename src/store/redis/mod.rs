@@ -14,8 +14,12 @@ pub mod keys;
 mod link;
 pub mod outage;
 pub mod scripts;
+pub mod scripts_caps;
+pub mod scripts_replicas;
+pub mod scripts_service;
 mod sentinel;
 mod settings;
+mod time;
 
 #[cfg(test)]
 mod tests;
@@ -29,3 +33,4 @@ pub use link::Primary;
 pub use outage::{Effect, Failure, Outage};
 pub use scripts::{Script, Swapped, Version, Versioned};
 pub use settings::{Kind, Settings};
+pub use time::{TimeSample, system_us};

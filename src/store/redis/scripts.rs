@@ -7,7 +7,12 @@ use std::sync::OnceLock;
 
 use redis::Value;
 
-use super::outage::Failure;
+use super::{
+    outage::Failure,
+    scripts_caps::{ADOPT_CAPS, CLAIM_CAPS, CONFIRM_CAPS, LEASE_BUDGET, LEAVE_CAPS, RELEASE_CAPS},
+    scripts_replicas,
+    scripts_service::{ADOPT, BEAT, FENCE, PUBLISH},
+};
 
 /// A script and its hash.
 #[derive(Debug)]
@@ -63,7 +68,22 @@ return 1",
 );
 
 /// Every script, so that a test can run each.
-pub static ALL: [&Script; 1] = [&COMPARE_AND_SET];
+pub static ALL: [&Script; 14] = [
+    &COMPARE_AND_SET,
+    &ADOPT,
+    &BEAT,
+    &FENCE,
+    &PUBLISH,
+    &scripts_replicas::SHIP,
+    &scripts_replicas::READ_CUSTOMER,
+    &scripts_replicas::FORGET_ENTRIES,
+    &CLAIM_CAPS,
+    &CONFIRM_CAPS,
+    &RELEASE_CAPS,
+    &ADOPT_CAPS,
+    &LEAVE_CAPS,
+    &LEASE_BUDGET,
+];
 
 /// Bytes before the blob: the version, big-endian.
 const VERSION_BYTES: usize = 8;

@@ -237,21 +237,26 @@ fn one_of_each(keys: &Keys) -> Vec<String> {
     let (customer, identity) = (CustomerKey(7), IdentityHash(9));
     let keys = [
         keys.profile(customer),
-        keys.data_key(customer),
-        keys.redirect(customer),
-        keys.cap(customer, 0xc0ffee, 0x12),
-        keys.reservations(customer),
+        keys.held_events(customer),
+        keys.before_merges(customer),
+        keys.caps(customer),
+        keys.cap(customer, 0xc0ffee),
+        keys.open_claims(customer, 0xc0ffee),
         keys.alias(identity),
-        keys.tombstone(identity),
-        keys.budget(0xb, 1),
-        keys.leases(0xb, 1),
-        keys.invalidations(),
+        keys.budget(0xb),
+        keys.budget_minutes(0xb),
+        keys.open_units(0xb),
+        keys.seen_units(0xb),
+        keys.leases(0xb),
+        keys.log(),
         keys.active_ruleset(),
         keys.revision(RulesetHash(5)),
         keys.active_models(),
         keys.model(6),
-        keys.replica(3),
+        keys.replicas(),
         keys.fence(3),
+        keys.secret("identity"),
+        keys.pauses(),
     ];
     keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
 }
@@ -281,10 +286,12 @@ fn every_key_is_of_a_kind_in_the_table() {
         assert!(rest.is_empty() || pieces.last() == Some(&""), "{key}: {rest} is left");
         assert_eq!(tag(key).is_some(), row.pattern.contains('{'), "{key}");
     }
-    let customers: HashSet<Option<&str>> = keys[..5].iter().map(|key| tag(key)).collect();
+    let customers: HashSet<Option<&str>> = keys[..6].iter().map(|key| tag(key)).collect();
     assert_eq!(customers.len(), 1, "keys of a customer lie in one slot: {customers:?}");
     assert_eq!(keys[0], "rapport:{AAAAAAAAAAAAAAAAAAAABw}:p");
-    assert_eq!(keys[3], "rapport:{AAAAAAAAAAAAAAAAAAAABw}:c:c0ffee:12");
+    assert_eq!(keys[4], "rapport:{AAAAAAAAAAAAAAAAAAAABw}:c:c0ffee");
+    let budget: HashSet<Option<&str>> = keys[7..12].iter().map(|key| tag(key)).collect();
+    assert_eq!(budget.len(), 1, "keys of a budget lie in one slot: {budget:?}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn of_writers_that_race_none_is_lost() {
     let keys = Keys::default();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let (client, key, stream) = (kept.client.clone(), keys.profile(CustomerKey(1)), keys.invalidations());
+            let (client, key, stream) = (kept.client.clone(), keys.profile(CustomerKey(1)), keys.log());
             tokio::spawn(async move {
                 for write in 0..WRITES {
                     append(&client, (&key, &stream), format!("{writer}.{write};").as_bytes()).await;
@@ -118,7 +118,7 @@ async fn of_writers_that_race_none_is_lost() {
     words.sort_unstable();
     words.dedup();
     assert_eq!(words.len() as u64, WRITERS * WRITES);
-    let entries = kept.client.xread(&keys.invalidations(), "0", 10_000, patient()).await.expect("entries");
+    let entries = kept.client.xread(&keys.log(), "0", 10_000, patient()).await.expect("entries");
     assert_eq!(entries.len() as u64, WRITERS * WRITES, "an entry for each write that won");
 }
 

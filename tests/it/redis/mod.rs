@@ -1,10 +1,10 @@
 //! The client of Redis against real servers and a proxy that makes faults.
 
-mod bench;
+pub mod bench;
 mod calls;
 mod faults;
 mod layouts;
-mod proxy;
+pub mod proxy;
 mod replies;
-mod server;
+pub mod server;
 mod wire;

@@ -11,6 +11,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::wire;
+
 /// How long a server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions whether it answers.
@@ -65,10 +67,22 @@ impl RedisServer {
         self.child.wait().expect("the end of redis-server");
     }
 
-    /// Starts it again at the same address, empty.
+    /// Starts it again at the same address, with what it kept on disk.
     pub fn start_again(&mut self) {
         self.child = spawn(&self.dir, self.address, &self.arguments);
         assert!(answers(self.address, &mut self.child), "redis-server did not start again on {}", self.address);
+    }
+
+    /// Starts it again with further arguments, and waits until it answers
+    /// something.
+    pub fn start_again_with(&mut self, further: &[&str]) {
+        self.arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+        self.start_again();
+    }
+
+    /// Sends a command to a server that may never answer it.
+    pub fn shout(address: SocketAddr, command: &str) {
+        ask(address, command).ok();
     }
 
     /// Stops it without ending it: the kernel still accepts connections.
@@ -84,6 +98,18 @@ impl RedisServer {
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("a signal to redis-server");
+    }
+
+    /// Makes it follow another from now on.
+    pub fn follow(&self, primary: SocketAddr) {
+        let said = self.say(&format!("REPLICAOF {} {}", primary.ip(), primary.port()));
+        assert!(said.starts_with("+OK"), "{said}");
+    }
+
+    /// The value of a field of `INFO`.
+    pub fn info(&self, field: &str) -> Option<String> {
+        let info = self.say("INFO everything");
+        info.lines().find_map(|line| line.strip_prefix(&format!("{field}:")).map(str::to_owned))
     }
 
     /// Sends a command in words and answers its reply as it comes.
@@ -144,7 +170,12 @@ fn ask(address: SocketAddr, command: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(START_TIMEOUT))?;
     stream.write_all(format!("{command}\r\n").as_bytes())?;
-    let mut bytes = [0; 4096];
-    let read = stream.read(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
+    let (mut bytes, mut piece) = (Vec::new(), [0; 16 * 1024]);
+    while wire::reply_len(&bytes).is_none() {
+        match stream.read(&mut piece)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => bytes.extend_from_slice(&piece[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

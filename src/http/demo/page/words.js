@@ -45,6 +45,7 @@ export const REASONS = {
   NOT_VERIFIED: 'identity not checked yet',
   OUTSIDE_SEND_WINDOW: 'cannot be sent in time',
   NOT_LOOKED_AT: 'enough others come before',
+  CLAIM_UNKNOWN: 'whether there is room could not be asked',
 };
 
 export const SILENCES = {
