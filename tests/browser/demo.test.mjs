@@ -74,7 +74,11 @@ async function open(t, options = {}) {
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('dialog', (dialog) => complaints.push(`dialog ${dialog.message()}`) && dialog.dismiss());
   t.after(async () => {
-    for (const frame of page.frames()) complaints.push(...await frame.evaluate(() => globalThis.violations || []));
+    for (const frame of page.frames()) {
+      // a frame that goes to its next page just now is asked there
+      const violations = () => frame.evaluate(() => globalThis.violations || []);
+      complaints.push(...await violations().catch(() => frame.waitForLoadState().then(violations)));
+    }
     await context.close();
     if (!options.troubled) assert.deepEqual(complaints, []);
   });
