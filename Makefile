@@ -5,7 +5,7 @@ NODE ?= node
 NPM ?= npm
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-readwrite full-fuzz full-retail full-merges full-caps full-replicas full-overload full-faults
+.PHONY: help test test-faults test-browser test-examples demo lint bench ci full-bench full-service full-sample full-oracle full-readwrite full-fuzz full-retail full-merges full-caps full-coherence full-replicas full-overload full-faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ full-readwrite: ## 100,000 pairs of a write and a decision that must know it
 full-fuzz: ## fuzz rule text and rule files for ten minutes each; needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run text -- -max_total_time=600 -timeout=1
 	cd fuzz && cargo +nightly fuzz run files -- -max_total_time=600 -timeout=1
+
+full-coherence: ## write on one replica and decide on another, 100,000 times
+	.ci/redis-server
+	COHERENCE_PAIRS=100000 $(CARGO) test --locked --test it coherence::what_one_writes -- --nocapture
 
 full-caps: ## claim 1,000,000 times over three replicas, kill replicas 20 times, measure what a cap costs
 	.ci/redis-server

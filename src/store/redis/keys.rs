@@ -30,7 +30,7 @@ pub struct Row {
 }
 
 /// Every kind of key, in the order of the functions of [`Keys`].
-pub const TABLE: [Row; 21] = [
+pub const TABLE: [Row; 19] = [
     Row {
         holds: "the profile of a customer",
         pattern: "<ns>:{<customer>}:p",
@@ -135,20 +135,6 @@ pub const TABLE: [Row; 21] = [
         value: "string: blob",
         owner: "publishing",
         goes: "90 days after another took its place",
-    },
-    Row {
-        holds: "which models are active",
-        pattern: "<ns>:{models}:active",
-        value: "string: version and names",
-        owner: "learning",
-        goes: "never",
-    },
-    Row {
-        holds: "a model",
-        pattern: "<ns>:{models}:m:<hash>",
-        value: "string: blob",
-        owner: "learning",
-        goes: "when it is neither active nor kept",
     },
     Row {
         holds: "which replicas live",
@@ -325,16 +311,6 @@ impl Keys {
     /// A revision of the rules.
     pub fn revision(&self, hash: RulesetHash) -> Vec<u8> {
         self.key(format_args!("{{rules}}:r:{:x}", hash.0))
-    }
-
-    /// Which models are active.
-    pub fn active_models(&self) -> Vec<u8> {
-        self.key(format_args!("{{models}}:active"))
-    }
-
-    /// A model, by the hash of what it is.
-    pub fn model(&self, hash: u64) -> Vec<u8> {
-        self.key(format_args!("{{models}}:m:{hash:x}"))
     }
 
     /// Which replicas live.

@@ -251,8 +251,6 @@ fn one_of_each(keys: &Keys) -> Vec<String> {
         keys.log(),
         keys.active_ruleset(),
         keys.revision(RulesetHash(5)),
-        keys.active_models(),
-        keys.model(6),
         keys.replicas(),
         keys.fence(3),
         keys.secret("identity"),

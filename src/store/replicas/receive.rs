@@ -96,8 +96,9 @@ impl Store {
         let Some(last) = entries.last().and_then(|entry| StreamId::read(&entry.id)) else { return Ok(false) };
         let (mut taken, mut upto, mut gap) = (Vec::with_capacity(entries.len()), Vec::new(), false);
         for entry in &entries {
+            let at = StreamId::read(&entry.id).unwrap_or(last);
             match read(reading, entry) {
-                Read::Entry(entry) if self.is_known_own(reading, (&entry, last)) => {}
+                Read::Entry(entry) if self.is_known_own(reading, (&entry, at)) => {}
                 Read::Entry(entry) => taken.push(*entry),
                 Read::Mark { origin, .. } if origin == state.replica => {}
                 Read::Mark { origin, from, upto: to } => {
